@@ -1,0 +1,2 @@
+# release: what is installed.
+VARIANT_CFLAGS := -O2 -g

@@ -1,0 +1,109 @@
+/* hakmem.h - a malloc for NUMA servers on Linux: the public names.
+ *
+ * A program that is preloaded or linked with -lhakmem needs none of this: malloc, free and the
+ * rest of the libc family are replaced. These twins serve programs that want hakmem beside
+ * another malloc (libhakmem_core.a has them alone), or that want to ask it questions.
+ *
+ * Threads: each function may be called from any thread at any time, before main and after
+ * thread-exit handlers too, and in the child of a fork. Pointers from hak_malloc may be freed by
+ * free() and the other way round, in any thread.
+ * Errors: allocation functions return NULL and set errno to ENOMEM (or EINVAL where it says so).
+ * Misuse (a double free or an inner pointer where it is seen) writes one line to standard error
+ * and aborts.
+ */
+#ifndef HAKMEM_HAKMEM_H
+#define HAKMEM_HAKMEM_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define HAK_VERSION_MAJOR 0
+#define HAK_VERSION_MINOR 1
+#define HAK_VERSION_PATCH 0
+#define HAK_VERSION (HAK_VERSION_MAJOR * 10000 + HAK_VERSION_MINOR * 100 + HAK_VERSION_PATCH)
+
+/* The version of the library that runs: major * 10000 + minor * 100 + patch. */
+int hak_version(void);
+
+/* The same as text, "0.1.0". Never freed. */
+const char *hak_version_string(void);
+
+/* SIZE bytes, 1 .. PTRDIFF_MAX; 0 gives a distinct pointer that may be freed. Aligned to 16. */
+void *hak_malloc(size_t size);
+
+/* COUNT * SIZE bytes, all zero. ENOMEM where the product overflows. */
+void *hak_calloc(size_t count, size_t size);
+
+/* Resizes; NULL is malloc. size 0 frees and returns NULL, as glibc does. Keeps the block and
+ * returns NULL where memory is exhausted. */
+void *hak_realloc(void *ptr, size_t size);
+void *hak_reallocarray(void *ptr, size_t count, size_t size);
+
+/* Frees; NULL is allowed; errno is kept. The sized forms take the size (and alignment) asked for. */
+void hak_free(void *ptr);
+void hak_free_sized(void *ptr, size_t size);
+void hak_free_aligned_sized(void *ptr, size_t alignment, size_t size);
+
+/* Aligned blocks: ALIGNMENT is a power of two (memalign rounds others up), at most PTRDIFF_MAX.
+ * hak_aligned_alloc: EINVAL for an alignment that is none. hak_posix_memalign returns 0, EINVAL
+ * (also below sizeof(void *)) or ENOMEM, leaves errno alone and *OUT too where it fails. */
+void *hak_memalign(size_t alignment, size_t size);
+void *hak_aligned_alloc(size_t alignment, size_t size);
+int hak_posix_memalign(void **out, size_t alignment, size_t size);
+void *hak_valloc(size_t size);
+void *hak_pvalloc(size_t size);
+
+/* Bytes that may be written at PTR: at least what was asked, the same until it is freed. 0 for
+ * NULL. */
+size_t hak_malloc_usable_size(void *ptr);
+
+/* Gives free memory back to the kernel: drains every heap that can be drained, purges all free
+ * SuperSlabs but PAD bytes, and free chunks of partial ones. 1 if memory went back, else 0. */
+int hak_malloc_trim(size_t pad);
+
+/* 1 if PTR points into a live block of hakmem, else 0. Takes no lock; a guess for a pointer that
+ * another thread frees meanwhile. */
+int hak_owns(const void *ptr);
+
+/* Figures of the whole process. Set size_bytes to sizeof(struct hak_stats) first: fields beyond
+ * what the library knows stay untouched, fields beyond what the caller knows are left out. */
+struct hak_stats {
+	size_t size_bytes;
+	uint64_t region_bytes;        /* address space reserved */
+	uint64_t committed_bytes;     /* readable and writable, touched or not */
+	uint64_t chunk_bytes;         /* in slabs and spans */
+	uint64_t span_bytes;          /* of these, in spans (blocks above 512 KiB) */
+	uint64_t live_bytes;          /* in blocks that the program holds, by size class (in bins too) */
+	uint64_t bin_bytes;           /* of these, cached in thread bins */
+	uint64_t warm_bytes;          /* free SuperSlabs kept resident */
+	uint64_t purged_bytes;        /* given back to the kernel, since start */
+	uint64_t malloc_blocks;       /* blocks handed out, since start */
+	uint64_t free_blocks;         /* blocks taken back, since start */
+	uint64_t heaps;               /* heaps made, of which ... */
+	uint64_t heaps_live;          /* ... have a thread, and */
+	uint64_t heaps_parked;        /* ... wait for one */
+};
+
+/* 0, or -EINVAL for a size_bytes below that of the first field. */
+int hak_stats_get(struct hak_stats *stats);
+
+/* Writes the report that HAKMEM_VERBOSE=1 gives at exit to OUT (NULL: standard error). */
+void hak_stats_print(FILE *out);
+
+/* malloc_info(3), malloc_stats(3) under names of their own. */
+int hak_malloc_info(int options, FILE *out);
+void hak_malloc_stats(void);
+
+/* Walks all that can be locked and checks every invariant; 0, or the number of violations, each
+ * said on standard error. For tests; slow. */
+int hak_audit(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,109 @@
+/* cxx.c - operator new and delete under their Itanium ABI names. delete is free; new is malloc, and
+ * where that fails does what libstdc++'s own does: the new_handler, then std::bad_alloc. */
+#include "api/api.h"
+#include "base/check.h"
+#include "tiny/tiny_slow.h"
+
+typedef void (*handler)(void);
+
+/* libstdc++'s; found by the loader if it was there at start, by name if it came later. */
+extern handler get_new_handler(void) __asm__("_ZSt15get_new_handlerv") __attribute__((weak));
+extern void throw_bad_alloc(void) __asm__("_ZSt17__throw_bad_allocv") __attribute__((weak));
+
+static handler current_handler(void)
+{
+	handler (*get)(void) = get_new_handler;
+	if (!get)
+		*(void **)&get = hk_os_symbol("_ZSt15get_new_handlerv", false);
+	return get ? get() : NULL;
+}
+
+/* Calls the handler until there is memory; NULL when there is no handler. */
+static void *try_handlers(size_t size, size_t align)
+{
+	void *p;
+	do {
+		handler h = current_handler();
+		if (!h)
+			return NULL;
+		h();
+		p = hk_alloc_slow(size, align, NULL);
+	} while (!p);
+	return p;
+}
+
+HK_COLD static void *new_failed(size_t size, size_t align)
+{
+	void (*throw)(void) = throw_bad_alloc;
+	void *p = try_handlers(size, align);
+	if (p)
+		return p;
+	if (!throw)
+		*(void **)&throw = hk_os_symbol("_ZSt17__throw_bad_allocv", false);
+	if (throw)
+		throw();
+	hk_fatal("operator new: out of memory, and no C++ library to throw", NULL);
+}
+
+#define NEW(symbol)                                                \
+	HK_EXPORT void *symbol(size_t size);                       \
+	HK_EXPORT void *symbol(size_t size)                        \
+	{                                                          \
+		void *p = hk_malloc_fast(size);                    \
+		return HK_LIKELY(p) ? p : new_failed(size, HK_GRANULE); \
+	}
+
+#define NEW_NOTHROW(symbol)                                            \
+	HK_EXPORT void *symbol(size_t size, const void *nothrow);      \
+	HK_EXPORT void *symbol(size_t size, const void *nothrow)       \
+	{                                                              \
+		void *p = hk_malloc_fast(size);                        \
+		(void)nothrow;                                         \
+		return HK_LIKELY(p) ? p : try_handlers(size, HK_GRANULE); \
+	}
+
+#define NEW_ALIGNED(symbol)                                      \
+	HK_EXPORT void *symbol(size_t size, size_t align);       \
+	HK_EXPORT void *symbol(size_t size, size_t align)        \
+	{                                                        \
+		void *p = hk_alloc_slow(size, align, NULL);      \
+		return HK_LIKELY(p) ? p : new_failed(size, align); \
+	}
+
+#define NEW_ALIGNED_NOTHROW(symbol)                                             \
+	HK_EXPORT void *symbol(size_t size, size_t align, const void *nothrow); \
+	HK_EXPORT void *symbol(size_t size, size_t align, const void *nothrow)  \
+	{                                                                       \
+		void *p = hk_alloc_slow(size, align, NULL);                     \
+		(void)nothrow;                                                  \
+		return HK_LIKELY(p) ? p : try_handlers(size, align);            \
+	}
+
+/* The second and third arguments (size, alignment, nothrow) are not looked at. */
+#define DELETE(symbol)                     \
+	HK_EXPORT void symbol(void *p);    \
+	HK_EXPORT void symbol(void *p)     \
+	{                                  \
+		hk_free_fast(p);           \
+	}
+
+NEW(_Znwm)
+NEW(_Znam)
+NEW_NOTHROW(_ZnwmRKSt9nothrow_t)
+NEW_NOTHROW(_ZnamRKSt9nothrow_t)
+NEW_ALIGNED(_ZnwmSt11align_val_t)
+NEW_ALIGNED(_ZnamSt11align_val_t)
+NEW_ALIGNED_NOTHROW(_ZnwmSt11align_val_tRKSt9nothrow_t)
+NEW_ALIGNED_NOTHROW(_ZnamSt11align_val_tRKSt9nothrow_t)
+DELETE(_ZdlPv)
+DELETE(_ZdaPv)
+DELETE(_ZdlPvm)
+DELETE(_ZdaPvm)
+DELETE(_ZdlPvRKSt9nothrow_t)
+DELETE(_ZdaPvRKSt9nothrow_t)
+DELETE(_ZdlPvSt11align_val_t)
+DELETE(_ZdaPvSt11align_val_t)
+DELETE(_ZdlPvmSt11align_val_t)
+DELETE(_ZdaPvmSt11align_val_t)
+DELETE(_ZdlPvSt11align_val_tRKSt9nothrow_t)
+DELETE(_ZdaPvSt11align_val_tRKSt9nothrow_t)

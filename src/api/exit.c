@@ -1,0 +1,16 @@
+/* exit.c - HAKMEM_VERBOSE: what was in force and what happened, when the process ends. */
+#include <unistd.h>
+
+#include "api/api.h"
+#include "heap/process.h"
+#include "observe/options.h"
+#include "observe/say.h"
+
+__attribute__((destructor)) static void at_exit(void)
+{
+	if (!hk_options.verbose || !hk_region.base)
+		return;
+	hk_say("version %s, process %d", hak_version_string(), (int)getpid());
+	hk_options_print();
+	hak_stats_print(NULL);
+}

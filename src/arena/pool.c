@@ -1,0 +1,387 @@
+/* pool.c - chunks: which SuperSlab they come from and go back to. Whole SuperSlabs are the business
+ * of supers.c, kernel calls that give memory back that of purge.c. */
+#include "arena/pool.h"
+
+#include "base/check.h"
+
+#define STARTER_STEP 4u   /* chunks committed at once among the starters: 256 KiB */
+#define PROBES 16u        /* SuperSlabs of one bucket looked at for a run of several chunks */
+
+struct hk_pool hk_pools[HK_NODES_MAX];
+
+/* ---- buckets: CHUNKED SuperSlabs by how many chunks they have free ---- */
+
+HK_INLINE unsigned bucket_kind(const struct hk_super *s)
+{
+	return (s->flags & HK_SUPER_BROKEN) != 0;
+}
+
+void hk_bucket_insert(struct hk_pool *pool, size_t index)
+{
+	struct hk_super *s = hk_super_at(index);
+	unsigned n = (unsigned)__builtin_popcount(s->free), b = bucket_kind(s);
+	pool->free_chunks += n;
+	pool->dirty_chunks += (unsigned)__builtin_popcount(s->free & ~s->zero);
+	if (!n)
+		return;
+	uint32_t *head = &pool->bucket[b][n];
+	s->prev = 0;
+	s->next = *head;
+	if (*head)
+		hk_super_at(*head - 1)->prev = (uint32_t)index + 1;
+	*head = (uint32_t)index + 1;
+	pool->filled[b] |= 1u << n;
+}
+
+void hk_bucket_remove(struct hk_pool *pool, size_t index)
+{
+	struct hk_super *s = hk_super_at(index);
+	unsigned n = (unsigned)__builtin_popcount(s->free), b = bucket_kind(s);
+	pool->free_chunks -= n;
+	pool->dirty_chunks -= (unsigned)__builtin_popcount(s->free & ~s->zero);
+	if (!n)
+		return;
+	if (s->prev)
+		hk_super_at(s->prev - 1)->next = s->next;
+	else
+		pool->bucket[b][n] = s->next;
+	if (s->next)
+		hk_super_at(s->next - 1)->prev = s->prev;
+	if (!pool->bucket[b][n])
+		pool->filled[b] &= ~(1u << n);
+	s->next = s->prev = 0;
+}
+
+/* ---- where a run of chunks is ---- */
+
+/* Bits at which an aligned run of COUNT free chunks begins. */
+static uint32_t fitting(const struct hk_super *s, unsigned count, unsigned align)
+{
+	static const uint32_t aligned[] = {~0u, 0x55555555u, 0x11111111u, 0x01010101u, 0x00010001u, 1u};
+	return hk_run_starts(s->free, count) & aligned[hk_log2(align)];
+}
+
+/* The fullest SuperSlab with such a run: whole ones before broken ones. */
+static size_t find_partial(struct hk_pool *pool, unsigned count, unsigned align, unsigned *first)
+{
+	for (unsigned b = 0; b < 2; b++) {
+		uint32_t filled = pool->filled[b] & ~hk_mask32(0, count);
+		for (; filled; filled &= filled - 1) {
+			uint32_t at = pool->bucket[b][__builtin_ctz(filled)];
+			for (unsigned probe = 0; at && probe < PROBES; probe++) {
+				struct hk_super *s = hk_super_at(at - 1);
+				uint32_t starts = fitting(s, count, align);
+				if (starts) {
+					*first = (unsigned)__builtin_ctz(starts);
+					return at - 1;
+				}
+				at = s->next;
+			}
+		}
+	}
+	return HK_NO_SUPER;
+}
+
+/* Commits the next chunks of the starters; false: they are all committed, or memory is exhausted. */
+static bool starter_grow(struct hk_pool *pool, unsigned count)
+{
+	size_t have = hk_region.committed_bytes, index = have >> HK_SUPER_SHIFT;
+	unsigned at = (unsigned)(have >> HK_CHUNK_SHIFT) % HK_SUPER_CHUNKS;
+	unsigned step = count <= STARTER_STEP ? STARTER_STEP : HK_SUPER_CHUNKS;
+	if (have >= hk_region.starter_bytes)
+		return false;
+	step = (unsigned)hk_min(step, HK_SUPER_CHUNKS - at);
+	if (hk_region_extend(step * HK_CHUNK_BYTES))
+		return false;
+	struct hk_super *s = hk_super_at(index);
+	if (s->state == HK_SUPER_NONE) {
+		s->state = HK_SUPER_CHUNKED;
+		s->flags = HK_SUPER_SMALL;
+		pool->used_supers++;
+	} else {
+		hk_bucket_remove(pool, index);
+	}
+	s->free |= hk_mask32(at, step);
+	s->zero |= hk_mask32(at, step);
+	if (s->free == ~0u)
+		hk_supers_give_locked(pool, index, 1);
+	else
+		hk_bucket_insert(pool, index);
+	return true;
+}
+
+/* A SuperSlab with room for the run, made CHUNKED if it was free. */
+static size_t find_run(struct hk_pool *pool, unsigned count, unsigned align, unsigned *first)
+{
+	for (;;) {
+		size_t index = find_partial(pool, count, align, first);
+		if (index != HK_NO_SUPER)
+			return index;
+		bool any_free = pool->warm_supers != 0;
+		if (!any_free && starter_grow(pool, count))
+			continue;
+		index = hk_supers_take_locked(pool, 1, 1);
+		if (index == HK_NO_SUPER)
+			return index;
+		hk_store(&hk_super_at(index)->state, HK_SUPER_CHUNKED);
+		hk_bucket_insert(pool, index);
+		*first = 0;
+		return index;
+	}
+}
+
+static void set_codes(struct hk_super *s, unsigned first, unsigned count, enum hk_code_kind kind)
+{
+	enum hk_code_kind rest = kind == HK_CODE_SPAN || kind == HK_CODE_MEDIUM ? HK_CODE_CONT : kind;
+	for (unsigned i = 0; i < count; i++) {
+		unsigned back = rest == HK_CODE_CONT ? i : 0;
+		hk_store(&s->code[first + i], hk_code(i ? rest : kind, back, i ? 0 : count));
+	}
+}
+
+void *hk_pool_chunks_alloc(struct hk_pool *pool, unsigned count, unsigned align,
+			   enum hk_code_kind kind, bool *zero)
+{
+	unsigned first = 0;
+	hk_lock(&pool->lock);
+	size_t index = find_run(pool, count, align, &first);
+	if (index == HK_NO_SUPER) {
+		pool->count.out_of_memory++;
+		hk_unlock(&pool->lock);
+		return NULL;
+	}
+	struct hk_super *s = hk_super_at(index);
+	uint32_t run = hk_mask32(first, count);
+	hk_bucket_remove(pool, index);
+	*zero = (s->zero & run) == run;
+	s->free &= ~run;
+	s->zero &= ~run;
+	set_codes(s, first, count, kind);
+	hk_bucket_insert(pool, index);
+	if (kind == HK_CODE_SPAN)
+		pool->span_chunks += count;
+	hk_unlock(&pool->lock);
+	return (void *)(hk_super_base(index) + first * HK_CHUNK_BYTES);
+}
+
+/* Puts a run of chunks of a CHUNKED SuperSlab back; the SuperSlab too, where it was the last. */
+static void chunks_give_locked(struct hk_pool *pool, size_t index, unsigned first, unsigned count)
+{
+	struct hk_super *s = hk_super_at(index);
+	uint32_t run = hk_mask32(first, count);
+	HK_CHECK(s->state == HK_SUPER_CHUNKED && !(s->free & run), "chunks freed twice",
+		 (void *)(hk_super_base(index) + first * HK_CHUNK_BYTES));
+	hk_bucket_remove(pool, index);
+	set_codes(s, first, count, HK_CODE_FREE);
+	for (unsigned i = 0; i < count; i++)
+		hk_store(&s->code[first + i], 0);
+	s->free |= run;
+	if (s->free == ~0u)
+		hk_supers_give_locked(pool, index, 1);
+	else
+		hk_bucket_insert(pool, index);
+}
+
+void hk_pool_chunks_free(struct hk_pool *pool, void *p, unsigned count)
+{
+	hk_lock(&pool->lock);
+	chunks_give_locked(pool, hk_super_index(p), hk_chunk_index(p), count);
+	hk_pool_shed_locked(pool, SIZE_MAX);
+	hk_unlock(&pool->lock);
+}
+
+/* ---- spans of more than one SuperSlab: K whole ones and R chunks of the next ---- */
+
+static void span_tail_set(struct hk_pool *pool, size_t index, unsigned chunks)
+{
+	struct hk_super *s = hk_super_at(index);
+	hk_store(&s->state, HK_SUPER_CHUNKED);
+	s->free = ~hk_mask32(0, chunks);
+	s->zero &= s->free;
+	set_codes(s, 0, chunks, HK_CODE_TAIL);
+	hk_bucket_insert(pool, index);
+}
+
+static void span_body_set(size_t first, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct hk_super *s = hk_super_at(first + i);
+		s->free = s->zero = 0;
+		s->span_chunks = 0;
+		hk_store(&s->state, HK_SUPER_SPAN);
+	}
+}
+
+static bool all_zero(size_t first, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (hk_super_at(first + i)->zero != ~0u)
+			return false;
+	return true;
+}
+
+void *hk_pool_span_alloc(struct hk_pool *pool, size_t chunks, size_t align, bool *zero)
+{
+	size_t body = chunks / HK_SUPER_CHUNKS;
+	unsigned tail = (unsigned)(chunks % HK_SUPER_CHUNKS);
+	hk_lock(&pool->lock);
+	size_t first = hk_supers_take_locked(pool, body + (tail != 0), align);
+	if (first == HK_NO_SUPER) {
+		pool->count.out_of_memory++;
+		hk_unlock(&pool->lock);
+		return NULL;
+	}
+	*zero = all_zero(first, body + (tail != 0));
+	span_body_set(first, body);
+	if (tail)
+		span_tail_set(pool, first + body, tail);
+	hk_store(&hk_super_at(first)->span_chunks, (uint32_t)chunks);
+	pool->span_chunks += chunks;
+	hk_unlock(&pool->lock);
+	return (void *)hk_super_base(first);
+}
+
+/* Gives back the part of a span behind its first KEEP whole SuperSlabs. */
+static void span_cut(struct hk_pool *pool, size_t first, size_t chunks, size_t keep)
+{
+	size_t body = chunks / HK_SUPER_CHUNKS;
+	unsigned tail = (unsigned)(chunks % HK_SUPER_CHUNKS);
+	if (tail)
+		chunks_give_locked(pool, first + body, 0, tail);
+	if (body > keep)
+		hk_supers_give_locked(pool, first + keep, body - keep);
+}
+
+void hk_pool_span_free(struct hk_pool *pool, void *p)
+{
+	size_t first = hk_super_index(p);
+	struct hk_super *s = hk_super_at(first);
+	hk_lock(&pool->lock);
+	size_t chunks = s->span_chunks, body = chunks / HK_SUPER_CHUNKS;
+	HK_CHECK(s->state == HK_SUPER_SPAN && chunks, "double free of a large block", p);
+	hk_store(&s->span_chunks, 0);
+	pool->span_chunks -= chunks;
+	if (s->flags & HK_SUPER_MOVED) {
+		s->flags &= (uint8_t)~HK_SUPER_MOVED;
+		pool->moved_spans--;
+		if (!hk_os_refresh((uintptr_t)p, body << HK_SUPER_SHIFT, hk_region.huge))
+			for (size_t i = 0; i < body; i++)
+				hk_super_at(first + i)->zero = ~0u;
+	}
+	span_cut(pool, first, chunks, 0);
+	hk_pool_shed_locked(pool, SIZE_MAX);
+	hk_unlock(&pool->lock);
+}
+
+static bool span_shrink(struct hk_pool *pool, size_t first, size_t have, size_t want)
+{
+	size_t body = want / HK_SUPER_CHUNKS;
+	unsigned tail = (unsigned)(want % HK_SUPER_CHUNKS);
+	if (!body)
+		return false;
+	if (body == have / HK_SUPER_CHUNKS) {
+		unsigned cut = (unsigned)(have - want);
+		if (cut)
+			chunks_give_locked(pool, first + body, tail, cut);
+	} else {
+		span_cut(pool, first, have, body + (tail != 0));
+		if (tail) {
+			hk_super_at(first + body)->zero = 0;
+			span_tail_set(pool, first + body, tail);
+		}
+	}
+	return true;
+}
+
+/* Takes the free chunks [at, at + count) of a CHUNKED SuperSlab for the span that ends before. */
+static void tail_take(struct hk_pool *pool, size_t index, unsigned at, unsigned count)
+{
+	struct hk_super *s = hk_super_at(index);
+	hk_bucket_remove(pool, index);
+	s->free &= ~hk_mask32(at, count);
+	s->zero &= s->free;
+	set_codes(s, at, count, HK_CODE_TAIL);
+	hk_bucket_insert(pool, index);
+}
+
+static bool span_grow(struct hk_pool *pool, size_t first, size_t have, size_t want)
+{
+	size_t body = have / HK_SUPER_CHUNKS, body2 = want / HK_SUPER_CHUNKS;
+	unsigned tail = (unsigned)(have % HK_SUPER_CHUNKS), tail2 = (unsigned)(want % HK_SUPER_CHUNKS);
+	size_t next = first + body + (tail != 0), end = first + body2 + (tail2 != 0);
+	if (tail) {
+		unsigned need = body2 == body ? tail2 - tail : HK_SUPER_CHUNKS - tail;
+		uint32_t run = hk_mask32(tail, need);
+		struct hk_super *s = hk_super_at(first + body);
+		if ((s->free & run) != run || (s->flags & HK_SUPER_SMALL && end > next))
+			return false;
+	}
+	for (size_t i = next; i < end; i++)
+		if (i >= hk_region_supers() || hk_super_at(i)->state != HK_SUPER_FREE ||
+		    hk_super_at(i)->flags)
+			return false;
+	for (size_t i = next; i < end; i++)
+		hk_super_set_free_locked(pool, i, false);
+	pool->used_supers += end - next;
+	if (tail && body2 == body) {
+		tail_take(pool, first + body, tail, tail2 - tail);
+		return true;
+	}
+	if (tail)
+		hk_bucket_remove(pool, first + body); /* becomes a whole one */
+	if (body2 > body)
+		span_body_set(first + body, body2 - body);
+	if (tail2)
+		span_tail_set(pool, first + body2, tail2);
+	return true;
+}
+
+static bool run_resize(struct hk_pool *pool, size_t index, unsigned at, unsigned want)
+{
+	struct hk_super *s = hk_super_at(index);
+	unsigned have = hk_code_count(s->code[at]);
+	if (want <= have) {
+		if (want < have)
+			chunks_give_locked(pool, index, at + want, have - want);
+	} else {
+		uint32_t run;
+		if (at + want > HK_SUPER_CHUNKS)
+			return false;
+		run = hk_mask32(at + have, want - have);
+		if ((s->free & run) != run)
+			return false;
+		hk_bucket_remove(pool, index);
+		s->free &= ~run;
+		s->zero &= ~run;
+		hk_bucket_insert(pool, index);
+	}
+	set_codes(s, at, want, HK_CODE_SPAN);
+	pool->span_chunks += (size_t)want - have;
+	return true;
+}
+
+bool hk_pool_span_resize(struct hk_pool *pool, void *p, size_t chunks)
+{
+	size_t first = hk_super_index(p);
+	struct hk_super *s = hk_super_at(first);
+	bool done;
+	hk_lock(&pool->lock);
+	if (s->state != HK_SUPER_SPAN) {
+		done = chunks <= HK_SUPER_CHUNKS &&
+		       run_resize(pool, first, hk_chunk_index(p), (unsigned)chunks);
+	} else {
+		size_t have = s->span_chunks;
+		done = have == chunks ||
+		       (chunks < have ? span_shrink(pool, first, have, chunks)
+				      : span_grow(pool, first, have, chunks));
+		if (done) {
+			hk_store(&s->span_chunks, (uint32_t)chunks);
+			pool->span_chunks += chunks - have;
+			pool->count.spans_grown += chunks > have;
+		}
+	}
+	if (done)
+		hk_pool_shed_locked(pool, SIZE_MAX);
+	hk_unlock(&pool->lock);
+	return done;
+}

@@ -1,0 +1,92 @@
+/* pool.h - a node's SuperSlabs: chunks and whole SuperSlabs handed out and taken back.
+ *
+ *   chunk_alloc   fullest SuperSlab with a fitting run -> warm SuperSlab -> free one -> commit
+ *   chunk_free    -> SuperSlab all free -> warm, up to the cap -> purged in merged ranges
+ *
+ * I1  bucket[b][n] lists the CHUNKED SuperSlabs with n free chunks, b = 1 for broken ones.
+ * I2  dirty_chunks = sum over CHUNKED SuperSlabs of popcount(free & ~zero).
+ * I3  warm_supers = number of bits set in warm_bits.
+ * Threads: any; each function takes the pool's lock itself and no other. Kernel calls that give
+ * memory back are made outside it.
+ */
+#ifndef HK_ARENA_POOL_H
+#define HK_ARENA_POOL_H
+
+#include "arena/region.h"
+#include "os/lock.h"
+
+struct hk_pool_counters {
+	uint64_t warm_supers_reused; /* [L:pool] SuperSlabs taken from the warm cache */
+	uint64_t free_supers_reused; /* purged ones taken again */
+	uint64_t supers_committed;   /* new ones from the OS */
+	uint64_t purges;             /* kernel calls that gave memory back */
+	uint64_t purge_failures;
+	uint64_t purged_bytes;
+	uint64_t broken_supers;      /* SuperSlabs that lost their huge page to a partial purge */
+	uint64_t spans_moved;        /* by mremap */
+	uint64_t spans_grown;        /* in place */
+	uint64_t out_of_memory;
+};
+
+struct hk_pool {
+	struct hk_lock lock;
+	uint32_t bucket[2][HK_SUPER_CHUNKS]; /* [L:pool] index + 1 of the first; 0 = none */
+	uint32_t filled[2];                  /* [L:pool] bit n: bucket[][n] is not empty */
+	size_t used_supers;   /* [L:pool] CHUNKED or SPAN */
+	size_t warm_supers;   /* [L:pool] I3 */
+	size_t free_chunks;   /* [L:pool] in CHUNKED SuperSlabs */
+	size_t dirty_chunks;  /* [L:pool] I2 */
+	size_t span_chunks;   /* [L:pool] in spans */
+	size_t moved_spans;   /* [L:pool] live ones */
+	size_t purging;       /* [L:pool] threads between taking memory out and putting it back */
+	size_t lowest_free_gib; /* [L:pool] no bit in free_bits before it */
+	size_t warm_cap_limit;  /* [L:pool] an eighth of the memory limit; 0 = not asked yet */
+	uint32_t dirty_since_ms; /* [L:pool] when dirty chunks passed their bound; 0 = below it */
+	uint32_t ticked_ms;      /* [A] time of the last hk_pool_tick, claimed by compare-and-swap */
+	struct hk_pool_counters count;
+} HK_CACHELINE;
+
+extern struct hk_pool hk_pools[HK_NODES_MAX];
+
+/* COUNT (1..31) chunks in one SuperSlab, aligned to ALIGN chunks (a power of two, <= 32), marked
+ * with code KIND. *ZERO says whether they read as zero. NULL: out of memory. */
+void *hk_pool_chunks_alloc(struct hk_pool *pool, unsigned count, unsigned align,
+			   enum hk_code_kind kind, bool *zero);
+
+/* Takes back the COUNT chunks at P. */
+void hk_pool_chunks_free(struct hk_pool *pool, void *p, unsigned count);
+
+/* CHUNKS chunks from a SuperSlab's base on, whole SuperSlabs and then the first chunks of one more;
+ * the base aligned to ALIGN SuperSlabs (a power of two). */
+void *hk_pool_span_alloc(struct hk_pool *pool, size_t chunks, size_t align, bool *zero);
+void hk_pool_span_free(struct hk_pool *pool, void *p);
+
+/* Makes a span of either kind CHUNKS long where it stands; false if what follows is in use. */
+bool hk_pool_span_resize(struct hk_pool *pool, void *p, size_t chunks);
+
+/* Moves the pages of FROM's first COUNT SuperSlabs to those of TO; false: copy instead. */
+bool hk_pool_span_move(struct hk_pool *pool, void *from, void *to, size_t supers);
+
+/* Decay: purges what was free for longer than HAKMEM_DECAY_MS. Cheap when called too early. */
+void hk_pool_tick(struct hk_pool *pool, uint32_t now_ms);
+
+/* Gives all free memory but PAD bytes back; bytes that went. */
+size_t hk_pool_trim(struct hk_pool *pool, size_t pad);
+
+/* Derives lists and sums anew from the side table, after a fork took the lock's holder. */
+void hk_pool_rebuild(struct hk_pool *pool);
+
+/* Checks I1-I3 and the side table's invariants; the number of violations, each said. */
+int hk_pool_audit(struct hk_pool *pool);
+
+/* For the files of this folder: supers.c and purge.c. The lock is held. */
+void hk_bucket_insert(struct hk_pool *pool, size_t index);
+void hk_bucket_remove(struct hk_pool *pool, size_t index);
+size_t hk_supers_take_locked(struct hk_pool *pool, size_t count, size_t align);
+void hk_supers_give_locked(struct hk_pool *pool, size_t first, size_t count);
+void hk_super_set_free_locked(struct hk_pool *pool, size_t index, bool is_free);
+void hk_pool_shed_locked(struct hk_pool *pool, size_t keep_supers);
+
+#define HK_NO_SUPER ((size_t)-1)
+
+#endif

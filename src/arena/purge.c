@@ -1,0 +1,349 @@
+/* purge.c - memory back to the kernel: whole SuperSlabs first, chunks of partial ones under need.
+ *
+ * What is purged is taken out of the tables under the lock, handed to the kernel without it, and
+ * put back as zero only if the kernel said yes. A fork in between loses no memory: the child's
+ * rebuild turns PURGING into free. */
+#include "arena/pool.h"
+#include "base/check.h"
+#include "observe/options.h"
+#include "observe/say.h"
+
+#define RANGES 16u                    /* merged ranges handed over in one go */
+#define DIRTY_MIN_CHUNKS 512u         /* 32 MiB of free chunks in partial SuperSlabs are normal */
+
+struct range {
+	size_t first, count;
+};
+
+/* ---- whole SuperSlabs ---- */
+
+/* SuperSlabs that may stay warm. */
+static size_t warm_cap(struct hk_pool *pool)
+{
+	size_t cap = hk_max(hk_options.warm_mib << 20 >> HK_SUPER_SHIFT, pool->used_supers / 8);
+	if (!pool->warm_cap_limit && pool->warm_supers > 8)
+		pool->warm_cap_limit = hk_max(hk_os_memory_limit() / 8 >> HK_SUPER_SHIFT, 1);
+	return pool->warm_cap_limit ? hk_min(cap, pool->warm_cap_limit) : cap;
+}
+
+HK_INLINE bool is_warm(size_t index)
+{
+	return hk_gibs[index / HK_GIB_SUPERS]->warm_bits[index % HK_GIB_SUPERS / 64] >> index % 64 & 1;
+}
+
+/* Takes up to MOST warm SuperSlabs that became free before the age AGE_MS, from the top of the
+ * region down (low addresses are reused first), as ranges. */
+static unsigned collect(struct hk_pool *pool, size_t most, uint32_t now, uint32_t age_ms,
+			struct range ranges[RANGES])
+{
+	unsigned n = 0;
+	size_t left = hk_min(most, pool->warm_supers), i = hk_region_supers();
+	while (i-- && left) {
+		if (!(i % 64 == 63 ? hk_gibs[i / HK_GIB_SUPERS]->warm_bits[i % HK_GIB_SUPERS / 64] : 1)) {
+			i -= 63; /* an empty word */
+			continue;
+		}
+		struct hk_super *s = hk_super_at(i);
+		if (!is_warm(i) || (s->flags & HK_SUPER_UNPURGEABLE) || now - s->idle_since_ms < age_ms)
+			continue;
+		if (n && ranges[n - 1].first == i + 1)
+			ranges[n - 1].first--, ranges[n - 1].count++;
+		else if (n == RANGES)
+			break;
+		else
+			ranges[n++] = (struct range){i, 1};
+		hk_super_set_free_locked(pool, i, false);
+		hk_store(&s->state, HK_SUPER_PURGING);
+		left--;
+	}
+	return n;
+}
+
+static int give_back(struct range r, bool strict)
+{
+	uintptr_t base = hk_super_base(r.first);
+	size_t bytes = r.count << HK_SUPER_SHIFT;
+	return strict ? hk_os_decommit(base, bytes) : hk_os_purge(base, bytes);
+}
+
+/* Purges up to MOST warm SuperSlabs older than AGE_MS. The lock is held, and dropped around the
+ * kernel calls. Bytes that went. */
+static size_t purge_warm(struct hk_pool *pool, size_t most, uint32_t age_ms)
+{
+	struct range ranges[RANGES];
+	uint32_t now = hk_os_clock_ms();
+	size_t bytes = 0, before;
+	do {
+		bool strict = hk_region_is_strict();
+		unsigned n = collect(pool, most, now, age_ms, ranges);
+		int rc[RANGES];
+		before = bytes;
+		pool->purging++;
+		hk_unlock(&pool->lock);
+		for (unsigned i = 0; i < n; i++)
+			rc[i] = give_back(ranges[i], strict);
+		hk_lock(&pool->lock);
+		pool->purging--;
+		for (unsigned i = 0; i < n; i++) {
+			for (size_t k = ranges[i].first; k < ranges[i].first + ranges[i].count; k++) {
+				struct hk_super *s = hk_super_at(k);
+				if (rc[i])
+					s->flags |= HK_SUPER_UNPURGEABLE;
+				else
+					s->zero = ~0u;
+				if (!rc[i] && strict)
+					s->flags |= HK_SUPER_DECOMMITTED;
+				hk_store(&s->state, HK_SUPER_FREE);
+				hk_super_set_free_locked(pool, k, true);
+			}
+			most -= ranges[i].count;
+			pool->count.purges++;
+			if (rc[i])
+				pool->count.purge_failures++;
+			else
+				bytes += ranges[i].count << HK_SUPER_SHIFT;
+		}
+	} while (bytes > before && most);
+	pool->count.purged_bytes += bytes;
+	return bytes;
+}
+
+void hk_pool_shed_locked(struct hk_pool *pool, size_t keep_supers)
+{
+	size_t cap = hk_min(keep_supers, warm_cap(pool));
+	if (HK_UNLIKELY(pool->warm_supers > cap))
+		purge_warm(pool, pool->warm_supers - cap, 0);
+}
+
+/* ---- free chunks of partial SuperSlabs ---- */
+
+/* Purges the dirty free chunks of one SuperSlab; the lock is dropped meanwhile. Bytes. */
+static size_t purge_chunks(struct hk_pool *pool, size_t index)
+{
+	struct hk_super *s = hk_super_at(index);
+	uint32_t dirty = s->free & ~s->zero, gone = 0;
+	hk_bucket_remove(pool, index);
+	s->free &= ~dirty;
+	for (unsigned i = 0; i < HK_SUPER_CHUNKS; i++)
+		if (dirty >> i & 1)
+			hk_store(&s->code[i], hk_code(HK_CODE_PURGING, 0, 1));
+	hk_bucket_insert(pool, index);
+	pool->purging++;
+	hk_unlock(&pool->lock);
+	for (unsigned i = 0; i < HK_SUPER_CHUNKS;) {
+		uint32_t rest = dirty >> i;
+		if (!rest)
+			break;
+		i += (unsigned)__builtin_ctz(rest);
+		rest = ~(dirty >> i);
+		unsigned run = rest ? (unsigned)__builtin_ctz(rest) : HK_SUPER_CHUNKS;
+		if (!hk_os_purge(hk_super_base(index) + i * HK_CHUNK_BYTES, run * HK_CHUNK_BYTES))
+			gone |= hk_mask32(i, run);
+		i += run;
+	}
+	hk_lock(&pool->lock);
+	pool->purging--;
+	hk_bucket_remove(pool, index);
+	for (unsigned i = 0; i < HK_SUPER_CHUNKS; i++)
+		if (dirty >> i & 1)
+			hk_store(&s->code[i], 0);
+	s->free |= dirty;
+	s->zero |= gone;
+	if (gone != dirty)
+		s->flags |= HK_SUPER_UNPURGEABLE;
+	if (gone && !(s->flags & (HK_SUPER_SMALL | HK_SUPER_BROKEN))) {
+		s->flags |= HK_SUPER_BROKEN;
+		pool->count.broken_supers++;
+	}
+	if (s->free == ~0u)
+		hk_supers_give_locked(pool, index, 1);
+	else
+		hk_bucket_insert(pool, index);
+	pool->count.purges++;
+	pool->count.purged_bytes += (size_t)__builtin_popcount(gone) * HK_CHUNK_BYTES;
+	return (size_t)__builtin_popcount(gone) * HK_CHUNK_BYTES;
+}
+
+/* The emptiest partial SuperSlab with dirty free chunks that may be purged. */
+static size_t emptiest(struct hk_pool *pool)
+{
+	for (unsigned n = HK_SUPER_CHUNKS; --n;)
+		for (unsigned b = 0; b < 2; b++)
+			for (uint32_t at = pool->bucket[b][n]; at; at = hk_super_at(at - 1)->next) {
+				struct hk_super *s = hk_super_at(at - 1);
+				if ((s->free & ~s->zero) && !(s->flags & HK_SUPER_UNPURGEABLE))
+					return at - 1;
+			}
+	return HK_NO_SUPER;
+}
+
+static size_t purge_partial(struct hk_pool *pool, size_t keep_chunks)
+{
+	size_t bytes = 0;
+	while (pool->dirty_chunks > keep_chunks) {
+		size_t index = emptiest(pool);
+		if (index == HK_NO_SUPER)
+			break;
+		bytes += purge_chunks(pool, index);
+	}
+	return bytes;
+}
+
+/* ---- when ---- */
+
+static size_t dirty_bound(const struct hk_pool *pool)
+{
+	size_t used = pool->used_supers * HK_SUPER_CHUNKS - pool->free_chunks;
+	return hk_max(used / 4, DIRTY_MIN_CHUNKS);
+}
+
+void hk_pool_tick(struct hk_pool *pool, uint32_t now_ms)
+{
+	uint32_t last = hk_load(&pool->ticked_ms), decay = (uint32_t)hk_options.decay_ms;
+	if (now_ms - last < hk_min(decay / 4 + 1, 100) ||
+	    !__atomic_compare_exchange_n(&pool->ticked_ms, &last, now_ms, false, __ATOMIC_RELAXED,
+					 __ATOMIC_RELAXED))
+		return;
+	hk_lock(&pool->lock);
+	if (pool->warm_supers)
+		purge_warm(pool, SIZE_MAX, decay);
+	if (pool->dirty_chunks <= dirty_bound(pool))
+		pool->dirty_since_ms = 0;
+	else if (!pool->dirty_since_ms)
+		pool->dirty_since_ms = now_ms | 1;
+	else if (now_ms - pool->dirty_since_ms >= decay) {
+		purge_partial(pool, dirty_bound(pool) / 2);
+		pool->dirty_since_ms = 0;
+	}
+	hk_unlock(&pool->lock);
+}
+
+size_t hk_pool_trim(struct hk_pool *pool, size_t pad)
+{
+	size_t keep = pad >> HK_SUPER_SHIFT, bytes = 0;
+	hk_lock(&pool->lock);
+	if (pool->warm_supers > keep)
+		bytes += purge_warm(pool, pool->warm_supers - keep, 0);
+	size_t kept = pool->warm_supers * HK_SUPER_CHUNKS, pad_chunks = pad >> HK_CHUNK_SHIFT;
+	bytes += purge_partial(pool, pad_chunks > kept ? pad_chunks - kept : 0);
+	hk_unlock(&pool->lock);
+	return bytes;
+}
+
+bool hk_pool_span_move(struct hk_pool *pool, void *from, void *to, size_t supers)
+{
+	enum { MOVED_MAX = 1000 }; /* a mapping each: VMAs stay bounded */
+	struct hk_super *head = hk_super_at(hk_super_index(to));
+	bool moved;
+	hk_lock(&pool->lock);
+	moved = pool->moved_spans < MOVED_MAX && !(head->flags & HK_SUPER_SMALL);
+	pool->moved_spans += moved;
+	hk_unlock(&pool->lock);
+	if (!moved)
+		return false;
+	moved = !hk_os_move((uintptr_t)from, (uintptr_t)to, supers << HK_SUPER_SHIFT);
+	hk_lock(&pool->lock);
+	if (moved) {
+		head->flags |= HK_SUPER_MOVED;
+		pool->count.spans_moved++;
+	} else {
+		pool->moved_spans--;
+	}
+	hk_unlock(&pool->lock);
+	return moved;
+}
+
+/* ---- after a fork, and checks ---- */
+
+/* Committed by a thread that vanished before it could say so. */
+static void adopt_committed(size_t index, struct hk_super *s)
+{
+	size_t bytes = hk_region.committed_bytes - (index << HK_SUPER_SHIFT);
+	unsigned chunks = (unsigned)hk_min(bytes >> HK_CHUNK_SHIFT, HK_SUPER_CHUNKS);
+	s->free = hk_mask32(0, chunks);
+	s->flags = index << HK_SUPER_SHIFT < hk_region.starter_bytes ? HK_SUPER_SMALL : 0;
+	hk_store(&s->state, chunks == HK_SUPER_CHUNKS ? HK_SUPER_FREE : HK_SUPER_CHUNKED);
+}
+
+void hk_pool_rebuild(struct hk_pool *pool)
+{
+	pool->purging = 0;
+	__builtin_memset(pool->bucket, 0, sizeof(pool->bucket));
+	__builtin_memset(pool->filled, 0, sizeof(pool->filled));
+	pool->used_supers = pool->warm_supers = pool->free_chunks = pool->dirty_chunks = 0;
+	pool->lowest_free_gib = 0;
+	for (size_t i = 0; i < hk_region_supers(); i++) {
+		struct hk_super *s = hk_super_at(i);
+		struct hk_gib *gib = hk_gibs[i / HK_GIB_SUPERS];
+		gib->free_bits[i % HK_GIB_SUPERS / 64] &= ~(1ull << i % 64);
+		gib->warm_bits[i % HK_GIB_SUPERS / 64] &= ~(1ull << i % 64);
+		s->next = s->prev = 0;
+		s->zero = 0; /* what a vanished thread was about to clear or hand out is not known */
+		if (s->state == HK_SUPER_PURGING)
+			hk_store(&s->state, HK_SUPER_FREE);
+		if (s->state == HK_SUPER_NONE)
+			adopt_committed(i, s);
+		for (unsigned c = 0; c < HK_SUPER_CHUNKS; c++)
+			if (hk_code_kind(s->code[c]) == HK_CODE_PURGING) {
+				hk_store(&s->code[c], 0);
+				s->free |= 1u << c;
+			}
+		if (s->state == HK_SUPER_FREE) {
+			s->free = ~0u;
+			hk_super_set_free_locked(pool, i, true);
+			continue;
+		}
+		pool->used_supers += s->state != HK_SUPER_NONE;
+		if (s->state == HK_SUPER_CHUNKED)
+			hk_bucket_insert(pool, i);
+	}
+}
+
+static int complain(const char *what, size_t index)
+{
+	hk_say("audit: SuperSlab %zu: %s", index, what);
+	return 1;
+}
+
+static int audit_super(size_t i, size_t *free_chunks, size_t *dirty, size_t *warm)
+{
+	struct hk_super *s = hk_super_at(i);
+	int bad = 0;
+	bool is_free = hk_gibs[i / HK_GIB_SUPERS]->free_bits[i % HK_GIB_SUPERS / 64] >> i % 64 & 1;
+	if (is_free != (s->state == HK_SUPER_FREE))
+		bad += complain("free bit and state differ", i);
+	if (s->zero & ~s->free)
+		bad += complain("zero chunks that are not free (I4)", i);
+	if (is_warm(i) != (is_free && s->zero != ~0u))
+		bad += complain("warm bit is wrong (I1)", i);
+	*warm += is_warm(i);
+	if (s->state != HK_SUPER_CHUNKED)
+		return bad;
+	*free_chunks += (unsigned)__builtin_popcount(s->free);
+	*dirty += (unsigned)__builtin_popcount(s->free & ~s->zero);
+	for (unsigned c = 0; c < HK_SUPER_CHUNKS; c++)
+		if ((s->free >> c & 1) && s->code[c])
+			bad += complain("a free chunk has a code (I5)", i);
+	return bad;
+}
+
+int hk_pool_audit(struct hk_pool *pool)
+{
+	size_t free_chunks = 0, dirty = 0, warm = 0, listed = 0;
+	int bad = 0;
+	hk_lock(&pool->lock);
+	for (size_t i = 0; i < hk_region_supers(); i++)
+		bad += audit_super(i, &free_chunks, &dirty, &warm);
+	for (unsigned b = 0; b < 2; b++)
+		for (unsigned n = 1; n < HK_SUPER_CHUNKS; n++)
+			for (uint32_t at = pool->bucket[b][n]; at; at = hk_super_at(at - 1)->next)
+				listed += n;
+	if (free_chunks != pool->free_chunks || listed != free_chunks)
+		bad += complain("sum of free chunks is wrong", free_chunks);
+	if (dirty != pool->dirty_chunks)
+		bad += complain("sum of dirty chunks is wrong (I2)", dirty);
+	if (warm != pool->warm_supers)
+		bad += complain("sum of warm SuperSlabs is wrong (I3)", warm);
+	hk_unlock(&pool->lock);
+	return bad;
+}

@@ -1,0 +1,106 @@
+/* super.h - the side table: what every SuperSlab and every chunk is.
+ *
+ *   region   | SuperSlab 0 | SuperSlab 1 | ...            2 MiB each, 2 MiB-aligned
+ *   hk_gibs  [0] -> supers[0..511], free and warm bitmaps, medium slabs      1 GiB of region each
+ *
+ * All facts stand here and none in the memory itself but the headers of tiny slabs, so purging
+ * cannot destroy them, all 32 chunks of a SuperSlab are usable, and a reader outside the process
+ * finds everything by index.
+ *
+ * I1  state FREE      free == ~0, bit set in free_bits; warm_bits as well iff a chunk is not zero.
+ * I2  state CHUNKED   at least one chunk in use; in the pool's bucket of popcount(free), or in none
+ *                     if that is 0.
+ * I3  state SPAN      whole SuperSlabs of one span: the first has span_chunks != 0.
+ * I4  zero is a subset of free: chunks that read as zero.
+ * I5  a chunk's code is HK_CODE_FREE iff its bit in free is set, or it is not committed.
+ * Threads: written under the pool's lock; code and state are also read without it (a live block's
+ * own codes do not change).
+ */
+#ifndef HK_ARENA_SUPER_H
+#define HK_ARENA_SUPER_H
+
+#include "base/atomic.h"
+#include "base/bits.h"
+#include "base/layout.h"
+
+enum hk_super_state {
+	HK_SUPER_NONE,    /* not committed yet */
+	HK_SUPER_FREE,
+	HK_SUPER_CHUNKED,
+	HK_SUPER_SPAN,
+	HK_SUPER_PURGING, /* free, its pages on their way to the kernel, outside the lock */
+};
+
+enum hk_super_flags {
+	HK_SUPER_SMALL = 1,       /* on small pages for good: the first ones of a process */
+	HK_SUPER_BROKEN = 2,      /* chunks were purged: no longer one huge page */
+	HK_SUPER_UNPURGEABLE = 4, /* the kernel refused, or someone holds its pages */
+	HK_SUPER_DECOMMITTED = 8, /* inaccessible while free */
+	HK_SUPER_MOVED = 16,      /* head of a span that mremap put here: a mapping of its own */
+};
+
+enum hk_code_kind {
+	HK_CODE_FREE,
+	HK_CODE_TINY,      /* a one-chunk slab with its header inside */
+	HK_CODE_MEDIUM,    /* first chunk of a slab whose header is in the side table */
+	HK_CODE_SPAN,      /* first chunk of a span of count chunks */
+	HK_CODE_CONT,      /* chunk of the medium slab or span that begins `back` chunks before */
+	HK_CODE_TAIL,      /* chunk at the end of a span that began SuperSlabs before */
+	HK_CODE_PURGING,
+};
+
+/* kind in bits 0-2, chunks back to the first one in 3-7, count in 8-13. */
+HK_INLINE uint16_t hk_code(enum hk_code_kind kind, unsigned back, unsigned count)
+{
+	return (uint16_t)((unsigned)kind | back << 3 | count << 8);
+}
+
+HK_INLINE enum hk_code_kind hk_code_kind(uint16_t code)
+{
+	return (enum hk_code_kind)(code & 7);
+}
+
+HK_INLINE unsigned hk_code_back(uint16_t code)
+{
+	return code >> 3 & 31;
+}
+
+HK_INLINE unsigned hk_code_count(uint16_t code)
+{
+	return code >> 8 & 63;
+}
+
+struct hk_super {
+	uint32_t free;          /* [L:pool] chunks that are free and committed */
+	uint32_t zero;          /* [L:pool] see I4 */
+	uint8_t state;          /* [A] written under the pool's lock; enum hk_super_state */
+	uint8_t flags;          /* [L:pool] enum hk_super_flags */
+	uint8_t node;           /* [C] pool that it belongs to */
+	uint8_t policy;         /* [L:pool] memory policy under which it was last placed; 0 = default */
+	uint32_t idle_since_ms; /* [L:pool] when it became FREE, hk_os_clock_ms */
+	uint32_t next, prev;    /* [L:pool] bucket links, index + 1, 0 = none */
+	uint32_t span_chunks;   /* [A] first SuperSlab of a span: chunks in all; else 0 */
+	uint32_t spare[9];        /* to the line's end */
+	uint16_t code[HK_SUPER_CHUNKS]; /* [A] written under the pool's lock */
+};
+
+_Static_assert(sizeof(struct hk_super) == 128, "two cache lines");
+
+struct hk_slab;
+
+/* The side table of 1 GiB. */
+struct hk_gib {
+	uint64_t free_bits[HK_GIB_SUPERS / 64]; /* [L:pool] I1 */
+	uint64_t warm_bits[HK_GIB_SUPERS / 64]; /* [L:pool] I1 */
+	struct hk_slab *medium;  /* [A] HK_GIB_SUPERS * HK_SUPER_CHUNKS headers; made with the first */
+	struct hk_super supers[HK_GIB_SUPERS];
+};
+
+extern struct hk_gib *hk_gibs[HK_REGION_GIBS];
+
+HK_INLINE struct hk_super *hk_super_at(size_t index)
+{
+	return &hk_load_acq(&hk_gibs[index / HK_GIB_SUPERS])->supers[index % HK_GIB_SUPERS];
+}
+
+#endif

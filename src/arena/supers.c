@@ -1,0 +1,196 @@
+/* supers.c - whole SuperSlabs: runs of free ones, and new ones from the region. Does not purge. */
+#include "arena/pool.h"
+#include "base/check.h"
+
+#define GROW_EXTRA_MAX 16u /* SuperSlabs committed beyond need, to save calls */
+
+HK_INLINE uint64_t *word_of(uint64_t *bits, size_t index)
+{
+	return &bits[index % HK_GIB_SUPERS / 64];
+}
+
+void hk_super_set_free_locked(struct hk_pool *pool, size_t index, bool is_free)
+{
+	struct hk_gib *gib = hk_gibs[index / HK_GIB_SUPERS];
+	struct hk_super *s = hk_super_at(index);
+	uint64_t bit = 1ull << index % 64, *warm = word_of(gib->warm_bits, index);
+	if (*warm & bit) {
+		*warm &= ~bit;
+		pool->warm_supers--;
+	}
+	if (!is_free) {
+		*word_of(gib->free_bits, index) &= ~bit;
+		return;
+	}
+	*word_of(gib->free_bits, index) |= bit;
+	if (s->zero != ~0u) {
+		*warm |= bit;
+		pool->warm_supers++;
+	}
+	pool->lowest_free_gib = hk_min(pool->lowest_free_gib, index / HK_GIB_SUPERS);
+}
+
+void hk_supers_give_locked(struct hk_pool *pool, size_t first, size_t count)
+{
+	uint32_t now = hk_os_clock_ms();
+	for (size_t i = first; i < first + count; i++) {
+		struct hk_super *s = hk_super_at(i);
+		s->free = ~0u;
+		s->idle_since_ms = now;
+		s->next = s->prev = 0;
+		hk_store(&s->span_chunks, 0);
+		hk_store(&s->state, HK_SUPER_FREE);
+		hk_super_set_free_locked(pool, i, true);
+	}
+	pool->used_supers -= count;
+}
+
+/* The first index >= FROM whose free bit is IS_FREE, or END. */
+static size_t next_index(size_t from, size_t end, bool is_free)
+{
+	while (from < end) {
+		uint64_t word = *word_of(hk_gibs[from / HK_GIB_SUPERS]->free_bits, from);
+		word = (is_free ? word : ~word) >> from % 64;
+		if (word)
+			return hk_min(from + (unsigned)__builtin_ctzll(word), end);
+		from = (from / 64 + 1) * 64;
+	}
+	return end;
+}
+
+static size_t align_index(size_t index, size_t align)
+{
+	size_t page = hk_region.base >> HK_SUPER_SHIFT;
+	return hk_align_up(page + index, align) - page;
+}
+
+/* A run of COUNT free SuperSlabs below END; where none fits, *AT_END is where one could begin if
+ * the region grew. */
+static size_t find_free(struct hk_pool *pool, size_t count, size_t align, size_t end, size_t *at_end)
+{
+	size_t i = pool->lowest_free_gib * HK_GIB_SUPERS;
+	*at_end = align_index(end, align);
+	while (i < end) {
+		size_t from = next_index(i, end, true), to;
+		if (from == end)
+			break;
+		if (i == pool->lowest_free_gib * HK_GIB_SUPERS)
+			pool->lowest_free_gib = from / HK_GIB_SUPERS;
+		to = next_index(from, end, false);
+		from = align_index(from, align);
+		if (from + count <= to)
+			return from;
+		if (to == end && from < end)
+			*at_end = from;
+		i = to;
+	}
+	return HK_NO_SUPER;
+}
+
+static size_t find_warm(struct hk_pool *pool, size_t end)
+{
+	if (!pool->warm_supers)
+		return HK_NO_SUPER;
+	for (size_t i = pool->lowest_free_gib * HK_GIB_SUPERS; i < end; i += 64) {
+		uint64_t word = *word_of(hk_gibs[i / HK_GIB_SUPERS]->warm_bits, i);
+		if (word)
+			return i + (unsigned)__builtin_ctzll(word);
+	}
+	return HK_NO_SUPER;
+}
+
+/* Commits the rest of the starters, so that the region ends at a SuperSlab's bound. */
+static bool starters_finish(struct hk_pool *pool)
+{
+	size_t have = hk_region.committed_bytes, end = hk_align_up(have, HK_SUPER_BYTES);
+	if (have == end)
+		return true;
+	size_t index = have >> HK_SUPER_SHIFT;
+	unsigned at = (unsigned)(have >> HK_CHUNK_SHIFT) % HK_SUPER_CHUNKS;
+	if (hk_region_extend(end - have))
+		return false;
+	struct hk_super *s = hk_super_at(index);
+	hk_bucket_remove(pool, index);
+	s->free |= hk_mask32(at, HK_SUPER_CHUNKS - at);
+	s->zero |= hk_mask32(at, HK_SUPER_CHUNKS - at);
+	if (s->free == ~0u)
+		hk_supers_give_locked(pool, index, 1);
+	else
+		hk_bucket_insert(pool, index);
+	return true;
+}
+
+/* Extends the region so that END SuperSlabs are committed. */
+static bool grow_to(struct hk_pool *pool, size_t end)
+{
+	size_t have = hk_region_supers(), extra = hk_min(have / 8, GROW_EXTRA_MAX);
+	if (hk_region_is_strict())
+		extra = 0;
+	if (hk_region_extend((end + extra - have) << HK_SUPER_SHIFT)) {
+		extra = 0;
+		if (hk_region_extend((end - have) << HK_SUPER_SHIFT))
+			return false;
+	}
+	for (size_t i = have; i < end + extra; i++) {
+		struct hk_super *s = hk_super_at(i);
+		s->free = s->zero = ~0u;
+		s->flags = i << HK_SUPER_SHIFT < hk_region.starter_bytes ? HK_SUPER_SMALL : 0;
+		hk_store(&s->state, HK_SUPER_FREE);
+		hk_super_set_free_locked(pool, i, true);
+	}
+	pool->count.supers_committed += end + extra - have;
+	return true;
+}
+
+/* Makes free SuperSlabs usable: commits what was given back inaccessible, heals broken ones. */
+static bool prepare(struct hk_pool *pool, size_t first, size_t count)
+{
+	for (size_t i = first; i < first + count; i++) {
+		struct hk_super *s = hk_super_at(i);
+		if (s->flags & HK_SUPER_DECOMMITTED) {
+			if (hk_os_commit(hk_super_base(i), HK_SUPER_BYTES))
+				return false;
+			if (hk_region.huge && !(s->flags & HK_SUPER_SMALL))
+				hk_os_advise_huge(hk_super_base(i), HK_SUPER_BYTES);
+			s->flags &= (uint8_t)~HK_SUPER_DECOMMITTED;
+		}
+		if (s->flags & HK_SUPER_BROKEN) {
+			/* Only memory that is wholly gone comes back as one huge page. */
+			if (s->zero != ~0u && !hk_os_purge(hk_super_base(i), HK_SUPER_BYTES))
+				s->zero = ~0u;
+			s->flags &= (uint8_t)~HK_SUPER_BROKEN;
+		}
+	}
+	(void)pool;
+	return true;
+}
+
+size_t hk_supers_take_locked(struct hk_pool *pool, size_t count, size_t align)
+{
+	size_t at_end, first = HK_NO_SUPER;
+	if (count > HK_REGION_SUPERS || align > HK_REGION_SUPERS)
+		return HK_NO_SUPER;
+	if (count == 1 && align == 1)
+		first = find_warm(pool, hk_region_supers());
+	if (first != HK_NO_SUPER) {
+		pool->count.warm_supers_reused++;
+	} else {
+		first = find_free(pool, count, align, hk_region_supers(), &at_end);
+		if (first != HK_NO_SUPER)
+			pool->count.free_supers_reused += count;
+	}
+	if (first == HK_NO_SUPER) {
+		if (!starters_finish(pool))
+			return HK_NO_SUPER;
+		find_free(pool, count, align, hk_region_supers(), &at_end);
+		if (!grow_to(pool, at_end + count))
+			return HK_NO_SUPER;
+		first = at_end;
+	}
+	if (!prepare(pool, first, count))
+		return HK_NO_SUPER;
+	for (size_t i = first; i < first + count; i++)
+		hk_super_set_free_locked(pool, i, false);
+	pool->used_supers += count;
+	return first;
+}

@@ -1,0 +1,30 @@
+/* layout.h - the sizes on which everything else stands.
+ *
+ *  region (<= 4 TiB) > gib (1 GiB, one block of side table) > SuperSlab (2 MiB) > chunk (64 KiB)
+ */
+#ifndef HK_BASE_LAYOUT_H
+#define HK_BASE_LAYOUT_H
+
+#include "base/attr.h"
+
+#define HK_PAGE_BYTES 4096ul
+#define HK_CHUNK_SHIFT 16
+#define HK_CHUNK_BYTES (1ul << HK_CHUNK_SHIFT)
+#define HK_SUPER_SHIFT 21
+#define HK_SUPER_BYTES (1ul << HK_SUPER_SHIFT)
+#define HK_SUPER_CHUNKS 32u
+#define HK_GIB_SHIFT 30
+#define HK_GIB_SUPERS 512u
+#define HK_REGION_GIBS 4096u
+#define HK_REGION_SUPERS (HK_REGION_GIBS * HK_GIB_SUPERS)
+#define HK_NODES_MAX 64u
+
+#define HK_GRANULE 16u
+#define HK_FINE_MAX 1024u           /* up to here a class each 16 bytes */
+#define HK_TINY_MAX 8192u           /* up to here one-chunk slabs with an inline header */
+#define HK_MEDIUM_MAX (512u * 1024u) /* up to here slabs, above spans */
+
+_Static_assert(HK_SUPER_BYTES / HK_CHUNK_BYTES == HK_SUPER_CHUNKS, "chunks of a SuperSlab");
+_Static_assert((1ul << HK_GIB_SHIFT) / HK_SUPER_BYTES == HK_GIB_SUPERS, "SuperSlabs of a gib");
+
+#endif

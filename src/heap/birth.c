@@ -1,0 +1,184 @@
+/* birth.c - the process's start, a thread's first heap. Ends are in park.c. */
+#include <errno.h>
+#include <pthread.h>
+
+#include "heap/process.h"
+#include "numa/node.h"
+#include "observe/options.h"
+#include "observe/say.h"
+
+#define HEAPS_AT_ONCE 16u
+#define FIRST_HEAPS 4u /* in .bss: a small program maps nothing for them */
+#define EXIT_ROUNDS 3u /* of PTHREAD_DESTRUCTOR_ITERATIONS 4: other destructors may still malloc */
+
+/* Values that no slab has: tags are odd. */
+const struct hk_heap hk_heap_unborn = {.tag = 0x9ddfea08eb382d68ull};
+const struct hk_heap hk_heap_dead = {.tag = 0xc3a5c85c97cb3126ull};
+HK_TLS struct hk_heap *hk_heap_tls = (struct hk_heap *)&hk_heap_unborn;
+
+struct hk_heap *hk_heaps[HK_HEAPS_MAX];
+uint8_t hk_heap_states[HK_HEAPS_MAX];
+uint32_t hk_heaps_made;
+uint32_t hk_heaps_parked;
+struct hk_heap *hk_shared_heaps[HK_NODES_MAX];
+
+static struct hk_heap first_heaps[FIRST_HEAPS];
+static struct hk_lock start_lock, make_lock;
+static bool started;
+static uint64_t tag_seed;
+static pthread_key_t exit_key;
+static bool exit_key_made;
+
+static uint64_t new_tag(uint32_t index)
+{
+	uint64_t x = tag_seed + (index + 1ull) * 0x9e3779b97f4a7c15ull; /* splitmix64, S. Vigna */
+	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
+	x = (x ^ x >> 27) * 0x94d049bb133111ebull;
+	return (x ^ x >> 31) | 1;
+}
+
+/* Memory for the heap of INDEX and the next ones. */
+static bool make_memory(uint32_t index)
+{
+	struct hk_heap *heaps = first_heaps;
+	uint32_t n = FIRST_HEAPS;
+	bool done = true;
+	hk_lock(&make_lock);
+	if (!hk_heaps[index]) {
+		if (index >= FIRST_HEAPS) {
+			n = HEAPS_AT_ONCE;
+			heaps = hk_os_table(hk_align_up(sizeof(*heaps) * n, HK_PAGE_BYTES));
+		}
+		for (uint32_t i = 0; heaps && i < n && index + i < HK_HEAPS_MAX; i++)
+			if (!hk_heaps[index + i])
+				hk_store_rel(&hk_heaps[index + i], &heaps[i]);
+		done = heaps != NULL;
+	}
+	hk_unlock(&make_lock);
+	return done;
+}
+
+struct hk_heap *hk_heap_make(void)
+{
+	uint32_t index = hk_add(&hk_heaps_made, 1);
+	if (index >= HK_HEAPS_MAX) {
+		hk_sub(&hk_heaps_made, 1);
+		return NULL;
+	}
+	if (!make_memory(index))
+		return NULL; /* the index is lost: memory is exhausted anyway */
+	struct hk_heap *heap = hk_load_acq(&hk_heaps[index]);
+	heap->index = index;
+	heap->tag = new_tag(index);
+	return heap;
+}
+
+/* ---- the process ---- */
+
+static void thread_exit(void *arg)
+{
+	struct hk_heap *heap = arg;
+	if (++heap->exit_rounds <= EXIT_ROUNDS)
+		pthread_setspecific(exit_key, heap);
+	else
+		hk_heap_park(heap);
+}
+
+static bool start(void)
+{
+	uint64_t seed[2];
+	hk_say_init();
+	hk_options_read();
+	if (hk_options.verbose && !hk_options.log)
+		hk_say_keep();
+	if (hk_region_init())
+		return false;
+	hk_os_entropy(seed);
+	tag_seed = seed[1] ^ hk_region.base;
+	for (unsigned node = 0; node < hk_node_count(); node++) {
+		struct hk_heap *heap = hk_heap_make();
+		heap->shared = 1;
+		heap->node = (uint8_t)node;
+		hk_shared_heaps[node] = heap;
+		hk_store_rel(&hk_heap_states[heap->index], HK_HEAP_SHARED);
+	}
+	hk_fork_start();
+	return true;
+}
+
+void hk_start_locks_reset(void)
+{
+	start_lock.owner = make_lock.owner = 0;
+}
+
+bool hk_process_init(void)
+{
+	if (hk_load_acq(&started)) /* pairs with the store below */
+		return true;
+	hk_lock(&start_lock);
+	bool done = started || start();
+	if (done)
+		hk_store_rel(&started, true);
+	hk_unlock(&start_lock);
+	return done;
+}
+
+/* ---- a thread ---- */
+
+/* A heap that a thread left, on this node. */
+static struct hk_heap *claim(unsigned node)
+{
+	uint32_t made = hk_min(hk_load(&hk_heaps_made), HK_HEAPS_MAX);
+	if (!hk_load(&hk_heaps_parked))
+		return NULL;
+	for (uint32_t i = 0; i < made; i++) {
+		uint8_t parked = HK_HEAP_PARKED;
+		if (hk_load(&hk_heap_states[i]) != parked || hk_heaps[i]->node != node)
+			continue;
+		/* pairs with the state's store in hk_heap_park */
+		if (!hk_cas_acq(&hk_heap_states[i], &parked, HK_HEAP_LIVE))
+			continue;
+		hk_sub(&hk_heaps_parked, 1);
+		struct hk_heap *heap = hk_heaps[i];
+		hk_lock(&heap->lock); /* whoever works on it as a parked one is through now */
+		if (heap->orphan)
+			hk_heap_settle(heap);
+		hk_unlock(&heap->lock);
+		return heap;
+	}
+	return NULL;
+}
+
+struct hk_heap *hk_heap_birth(void)
+{
+	struct hk_heap *heap;
+	int saved = errno;
+	if (hk_heap_tls == &hk_heap_dead || !hk_process_init())
+		return NULL;
+	hk_fork_check();
+	heap = claim(hk_node_here());
+	if (!heap) {
+		heap = hk_heap_make();
+		if (!heap)
+			return NULL;
+		heap->node = (uint8_t)hk_node_here();
+		heap->direct = heap->index == hk_node_count(); /* the first thread has no one to share with */
+		hk_store_rel(&hk_heap_states[heap->index], HK_HEAP_LIVE);
+	}
+	heap->exit_rounds = 0;
+	heap->busy = 0;
+	heap->ticked_ms = hk_os_clock_ms();
+	heap->count.heap_births++;
+	hk_heap_tls = heap;
+	/* From here on this thread's allocations are served: both calls below may make some. */
+	if (!hk_load_acq(&exit_key_made)) {
+		hk_lock(&make_lock);
+		if (!exit_key_made)
+			hk_store_rel(&exit_key_made, !pthread_key_create(&exit_key, thread_exit));
+		hk_unlock(&make_lock);
+	}
+	if (exit_key_made)
+		pthread_setspecific(exit_key, heap);
+	errno = saved;
+	return heap;
+}

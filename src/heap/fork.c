@@ -1,0 +1,115 @@
+/* fork.c - what a forked child finds: no lock is held across fork, so it looks.
+ *
+ * fork is a consistent cut of memory at a moment when other threads were anywhere. The child, which
+ * has one thread, does this before it takes its first lock: a heap whose lock was free and whose
+ * thread was in no slow path is whole, and parked (its bins are emptied when someone takes it); one
+ * in the middle of a change is quarantined: its blocks may be freed and are never used again. The
+ * pool's lists are derived anew from the side table if its lock was held.
+ * Prepare handlers are not used: glibc runs them before it takes stdio's locks, and holding ours
+ * there deadlocks against a getline in another thread. That it is a child is seen by a word that
+ * the kernel wipes (also after _Fork and clone, which run no handlers); a vfork child shares
+ * memory, sees the word, and goes on as its parent. */
+#include <pthread.h>
+
+#include "heap/process.h"
+#include "os/os.h"
+
+enum { WIPED, WHOLE, REPAIRING };
+
+static uint32_t no_word = WHOLE;
+static uint32_t *fork_word = &no_word; /* [A] WIPED in a child that has not looked yet */
+
+static void repair_pool(struct hk_pool *pool)
+{
+	if (!pool->lock.owner && !pool->purging)
+		return;
+	pool->lock.owner = 0;
+	hk_pool_rebuild(pool);
+}
+
+static void quarantine(struct hk_heap *heap)
+{
+	if (hk_heap_states[heap->index] == HK_HEAP_PARKED)
+		hk_heaps_parked--;
+	hk_store(&hk_heap_states[heap->index], HK_HEAP_QUARANTINED);
+	heap->lock.owner = 0;
+}
+
+static void repair_shared(struct hk_heap *heap)
+{
+	struct hk_heap *fresh;
+	if (!heap->lock.owner)
+		return;
+	quarantine(heap);
+	fresh = hk_heap_make();
+	if (!fresh) {
+		/* Better used in doubt than a process without memory. */
+		hk_store(&hk_heap_states[heap->index], HK_HEAP_SHARED);
+		return;
+	}
+	fresh->shared = 1;
+	fresh->node = heap->node;
+	hk_store(&hk_heap_states[fresh->index], HK_HEAP_SHARED);
+	hk_store_rel(&hk_shared_heaps[heap->node], fresh);
+}
+
+static void repair_heap(struct hk_heap *heap, enum hk_heap_state state)
+{
+	bool whole = !heap->lock.owner && !heap->busy;
+	if (state == HK_HEAP_SHARED) {
+		repair_shared(heap);
+	} else if (state == HK_HEAP_LIVE && whole) {
+		heap->orphan = true;
+		hk_heaps_parked++;
+		hk_store(&hk_heap_states[heap->index], HK_HEAP_PARKED);
+	} else if ((state == HK_HEAP_LIVE || state == HK_HEAP_PARKED) && !whole) {
+		quarantine(heap);
+	}
+}
+
+HK_COLD static void repair(void)
+{
+	struct hk_heap *me = hk_heap_mine();
+	uint32_t made = hk_min(hk_heaps_made, HK_HEAPS_MAX);
+	hk_start_locks_reset();
+	for (unsigned node = 0; node < HK_NODES_MAX; node++)
+		repair_pool(&hk_pools[node]);
+	for (uint32_t i = 0; i < made; i++)
+		if (hk_heaps[i] && hk_heaps[i] != me)
+			repair_heap(hk_heaps[i], (enum hk_heap_state)hk_heap_states[i]);
+}
+
+void hk_fork_check(void)
+{
+	uint32_t wiped = WIPED, *word = hk_load_acq(&fork_word);
+	if (HK_LIKELY(hk_load_acq(word) == WHOLE)) /* pairs with the store below */
+		return;
+	if (hk_cas_acq(word, &wiped, REPAIRING)) {
+		repair();
+		hk_store_rel(word, WHOLE);
+	}
+	while (hk_load_acq(word) != WHOLE)
+		hk_os_yield();
+}
+
+static void in_child(void)
+{
+	hk_store(&no_word, fork_word == &no_word ? WIPED : WHOLE);
+	hk_fork_check();
+}
+
+void hk_fork_start(void)
+{
+	uint32_t *word = hk_os_fork_word();
+	if (word) {
+		*word = WHOLE;
+		hk_store_rel(&fork_word, word);
+	}
+}
+
+/* Not needed where the word is wiped; makes the child's first allocation ordinary, and serves
+ * kernels without MADV_WIPEONFORK. Registering allocates, hence not in hk_fork_start. */
+__attribute__((constructor)) static void register_handler(void)
+{
+	pthread_atfork(NULL, NULL, in_child);
+}

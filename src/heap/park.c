@@ -1,0 +1,115 @@
+/* park.c - heaps without a thread: parked, drained by others, their slabs taken one by one. */
+#include "base/check.h"
+#include "heap/process.h"
+#include "tiny/bin.h"
+#include "tiny/remote.h"
+
+#define QUEUED_MAX_BYTES (1u << 20) /* more waits for a live owner: it sleeps, others drain */
+#define DRAIN_CHAINS 64u            /* at most, while another heap's lock is held */
+#define ADOPT_PROBES 16u
+
+static void empty_bins(struct hk_heap *heap)
+{
+	for (unsigned c = 0; c < HK_CLASSES; c++)
+		hk_bin_quiet(heap, c);
+}
+
+void hk_heap_settle(struct hk_heap *heap)
+{
+	if (heap->orphan) {
+		empty_bins(heap);
+		hk_remote_flush(heap, true);
+		heap->orphan = false;
+	}
+	hk_remote_drain(heap, UINT32_MAX, HK_CLASSES, 0, NULL);
+	for (unsigned c = 0; c < HK_CLASSES; c++)
+		hk_slabs_release(heap, c);
+}
+
+void hk_heap_park(struct hk_heap *heap)
+{
+	hk_heap_tls = (struct hk_heap *)&hk_heap_dead;
+	hk_fork_check();
+	hk_lock(&heap->lock);
+	empty_bins(heap);
+	hk_remote_flush(heap, false);
+	heap->count.heap_parks++;
+	hk_add(&hk_heaps_parked, 1);
+	/* Sequentially consistent: a poster sees the state, or this drain sees its chain (remote.c). */
+	__atomic_store_n(&hk_heap_states[heap->index], HK_HEAP_PARKED, __ATOMIC_SEQ_CST);
+	hk_heap_settle(heap);
+	hk_unlock(&heap->lock);
+}
+
+void hk_heap_posted(struct hk_heap *owner, uint64_t queued)
+{
+	uint8_t state = __atomic_load_n(&hk_heap_states[owner->index], __ATOMIC_SEQ_CST);
+	if (state == HK_HEAP_QUARANTINED || (state == HK_HEAP_LIVE && queued < QUEUED_MAX_BYTES))
+		return;
+	if (!hk_lock_try(&owner->lock))
+		return; /* its holder drains, or the next poster does */
+	if (owner->orphan && state == HK_HEAP_PARKED)
+		hk_heap_settle(owner);
+	else
+		hk_remote_drain(owner, DRAIN_CHAINS, HK_CLASSES, 0, NULL);
+	hk_unlock(&owner->lock);
+}
+
+/* A slab with room from PARKED, whose lock is held. */
+static struct hk_slab *take_slab(struct hk_heap *parked, unsigned c, struct hk_heap *heap)
+{
+	struct hk_class_state *cs = &parked->classes[c];
+	if (parked->orphan || hk_load(&parked->xqueue) || parked->drain_rest)
+		hk_heap_settle(parked);
+	for (unsigned f = HK_FULLNESS; f--;) {
+		struct hk_slab *slab = cs->partial[f];
+		if (!slab)
+			continue;
+		hk_slab_unlink(parked, slab);
+		if (cs->last == slab)
+			cs->last = NULL;
+		cs->slabs--;
+		parked->slabs--;
+		hk_slab_own(slab, heap);
+		return slab;
+	}
+	return NULL;
+}
+
+struct hk_slab *hk_heap_adopt(struct hk_heap *heap, unsigned c)
+{
+	static uint32_t cursor;
+	uint32_t made = hk_min(hk_load(&hk_heaps_made), HK_HEAPS_MAX), i, seen = 0;
+	struct hk_slab *slab = NULL;
+	if (HK_LIKELY(!hk_load(&hk_heaps_parked)))
+		return NULL;
+	i = hk_load(&cursor);
+	for (uint32_t n = 0; n < made && seen < ADOPT_PROBES && !slab; n++, i++) {
+		i = i < made ? i : 0;
+		if (hk_load(&hk_heap_states[i]) != HK_HEAP_PARKED || hk_heaps[i] == heap)
+			continue;
+		struct hk_heap *parked = hk_heaps[i];
+		seen++;
+		if (parked->node != heap->node || !(hk_load(&parked->partial_mask[c / 64]) >> c % 64 & 1 ||
+						    parked->orphan || hk_load(&parked->xqueue)))
+			continue;
+		if (!hk_lock_try(&parked->lock))
+			continue;
+		if (hk_load_acq(&hk_heap_states[i]) == HK_HEAP_PARKED)
+			slab = take_slab(parked, c, heap);
+		hk_unlock(&parked->lock);
+	}
+	hk_store(&cursor, i);
+	return slab;
+}
+
+struct hk_block *hk_shared_take(unsigned node, unsigned c, uint32_t want, uint32_t *count)
+{
+	struct hk_heap *shared = hk_load_acq(&hk_shared_heaps[node]);
+	hk_lock(&shared->lock);
+	if (hk_load(&shared->xqueue) || shared->drain_rest)
+		hk_remote_drain(shared, DRAIN_CHAINS, HK_CLASSES, 0, NULL);
+	struct hk_block *list = hk_slabs_take(shared, c, want, count);
+	hk_unlock(&shared->lock);
+	return list;
+}

@@ -1,0 +1,37 @@
+/* process.h - the process's one start, and what the heap layer offers to the api.
+ *
+ * hk_process_init runs inside the first allocation of the process, before any constructor may be,
+ * and allocates nothing. Threads: any; the first one does it, others wait.
+ */
+#ifndef HK_HEAP_PROCESS_H
+#define HK_HEAP_PROCESS_H
+
+#include "tiny/heap.h"
+
+extern struct hk_heap *hk_shared_heaps[HK_NODES_MAX]; /* [A] by node */
+extern uint32_t hk_heaps_parked;                      /* [A] heaps in state PARKED */
+
+/* Options, region, shared heap, thread key. False: no address space. */
+bool hk_process_init(void);
+
+/* A new heap in state NONE with memory and a tag; NULL: none left. */
+struct hk_heap *hk_heap_make(void);
+
+/* Ends the calling thread's heap: empties its bins, parks it. */
+void hk_heap_park(struct hk_heap *heap);
+
+/* For a heap without a thread, under its lock: empties bins and slots that a fork left behind, its
+ * queue, and gives its empty slabs back. */
+void hk_heap_settle(struct hk_heap *heap);
+
+/* Everything that can be given back at once; bytes that went to the kernel. */
+size_t hk_heaps_trim(size_t pad);
+
+/* Checks the invariants of every heap that can be locked; the number of violations, each said. */
+int hk_heaps_audit(void);
+
+/* Between birth.c and fork.c: makes the word that tells a child; opens the locks in a child. */
+void hk_fork_start(void);
+void hk_start_locks_reset(void);
+
+#endif

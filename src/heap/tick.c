@@ -1,0 +1,128 @@
+/* tick.c - what a thread that is awake does now and then, and malloc_trim. A thread that sleeps
+ * keeps at most HAKMEM_BIN_KIB in its bins; all else of it can be had by others. */
+#include "base/check.h"
+#include "heap/process.h"
+#include "observe/say.h"
+#include "tiny/bin.h"
+#include "tiny/remote.h"
+
+void hk_heap_tick(struct hk_heap *heap, uint32_t now_ms)
+{
+	heap->ticked_ms = now_ms;
+	heap->count.ticks++;
+	hk_lock(&heap->lock);
+	for (unsigned c = 0; c < HK_CLASSES; c++) {
+		struct hk_class_state *cs = &heap->classes[c];
+		uint32_t budget = (uint32_t)heap->bins[c].budget;
+		if (!cs->used && cs->quiet_budget == budget && (heap->bins[c].head || cs->partial[0]))
+			hk_bin_quiet(heap, c);
+		cs->used = false;
+		cs->quiet_budget = (uint32_t)heap->bins[c].budget;
+	}
+	hk_remote_flush(heap, false);
+	hk_unlock(&heap->lock);
+	hk_pool_tick(hk_heap_pool(heap), now_ms);
+}
+
+static void trim_heap(struct hk_heap *heap, bool mine)
+{
+	if (mine)
+		hk_lock(&heap->lock);
+	else if (!hk_lock_try(&heap->lock))
+		return;
+	enum hk_heap_state state = hk_heap_state(heap);
+	if (mine) {
+		for (unsigned c = 0; c < HK_CLASSES; c++)
+			hk_bin_quiet(heap, c);
+		hk_remote_flush(heap, false);
+	}
+	if (state == HK_HEAP_LIVE || state == HK_HEAP_PARKED || state == HK_HEAP_SHARED)
+		hk_heap_settle(heap);
+	hk_unlock(&heap->lock);
+}
+
+size_t hk_heaps_trim(size_t pad)
+{
+	struct hk_heap *me = hk_heap_mine();
+	uint32_t made = hk_min(hk_load(&hk_heaps_made), HK_HEAPS_MAX);
+	size_t bytes = 0;
+	/* Own bins first: what they hold of others goes to queues that are drained next. */
+	if (hk_heap_is_born(me))
+		trim_heap(me, true);
+	for (uint32_t i = 0; i < made; i++)
+		if (hk_load_acq(&hk_heap_states[i]) != HK_HEAP_NONE && hk_heaps[i] != me)
+			trim_heap(hk_heaps[i], false);
+	for (unsigned node = 0; node < HK_NODES_MAX; node++)
+		if (hk_pools[node].used_supers || hk_pools[node].warm_supers)
+			bytes += hk_pool_trim(&hk_pools[node], pad);
+	return bytes;
+}
+
+/* ---- audit ---- */
+
+static int complain(const struct hk_heap *heap, unsigned c, const char *what)
+{
+	hk_say("audit: heap %u, class %u: %s", heap->index, c, what);
+	return 1;
+}
+
+static int audit_slab(struct hk_heap *heap, unsigned c, unsigned f, struct hk_slab *slab)
+{
+	uint32_t free_blocks = 0;
+	int bad = 0;
+	for (struct hk_block *b = slab->free; b && free_blocks <= slab->carved; b = b->next) {
+		free_blocks++;
+		if (!hk_slab_has_block(slab, b))
+			return complain(heap, c, "a free block is none of its slab");
+	}
+	if (slab->heap != heap || slab->tag != heap->tag)
+		bad += complain(heap, c, "a slab has another owner (I3)");
+	if (slab->list != f + 1 || slab->class_index != c)
+		bad += complain(heap, c, "a slab is in the wrong list (I4)");
+	if (slab->live + free_blocks != hk_slab_carved_blocks(slab))
+		bad += complain(heap, c, "live + free != carved (I1)");
+	return bad;
+}
+
+static int audit_heap(struct hk_heap *heap)
+{
+	int bad = 0;
+	size_t empty = 0, cap_bytes = 0;
+	for (unsigned c = 0; c < HK_CLASSES; c++) {
+		struct hk_class_state *cs = &heap->classes[c];
+		bool any = false;
+		for (unsigned f = 0; f < HK_FULLNESS; f++)
+			for (struct hk_slab *slab = cs->partial[f]; slab; slab = slab->next) {
+				bad += audit_slab(heap, c, f, slab);
+				empty += f ? 0 : hk_classes[c].chunks;
+				any = true;
+			}
+		if (any != (heap->partial_mask[c / 64] >> c % 64 & 1))
+			bad += complain(heap, c, "the mask of partial slabs is wrong");
+		cap_bytes += (size_t)cs->cap * hk_classes[c].size;
+	}
+	if (empty != heap->empty_chunks)
+		bad += complain(heap, 0, "the sum of empty chunks is wrong");
+	if (cap_bytes != heap->cap_bytes)
+		bad += complain(heap, 0, "the sum of caps is wrong (I1)");
+	return bad;
+}
+
+int hk_heaps_audit(void)
+{
+	uint32_t made = hk_min(hk_load(&hk_heaps_made), HK_HEAPS_MAX);
+	int bad = 0;
+	for (uint32_t i = 0; i < made; i++) {
+		enum hk_heap_state state = (enum hk_heap_state)hk_load_acq(&hk_heap_states[i]);
+		if (state == HK_HEAP_NONE || state == HK_HEAP_QUARANTINED)
+			continue;
+		if (!hk_lock_try(&hk_heaps[i]->lock))
+			continue;
+		bad += audit_heap(hk_heaps[i]);
+		hk_unlock(&hk_heaps[i]->lock);
+	}
+	for (unsigned node = 0; node < HK_NODES_MAX; node++)
+		if (hk_pools[node].used_supers || hk_pools[node].warm_supers)
+			bad += hk_pool_audit(&hk_pools[node]);
+	return bad;
+}

@@ -1,0 +1,238 @@
+/* options.c - environment and profile into struct hk_options. Allocates nothing, keeps pointers into
+ * the environment's own strings, asks nothing twice. */
+#include "observe/options.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <unistd.h>
+
+#include "observe/say.h"
+
+#define PROFILE_BYTES 4096
+
+enum type { NUMBER, CHOICE, TEXT };
+enum origin { BY_DEFAULT, BY_PROFILE, BY_ENVIRONMENT };
+
+struct option {
+	const char *name;
+	size_t offset;
+	enum type type;
+	size_t least, most;
+	const char *unit;
+	const char *help;
+};
+
+#define HK_OPTION(field, name, type, preset, least, most, unit, help) \
+	{name, offsetof(struct hk_options, field), type, least, most, unit, help},
+static const struct option table[] = {
+#include "observe/options.def"
+};
+#undef HK_OPTION
+
+#define OPTIONS (sizeof(table) / sizeof(table[0]))
+
+#define HK_OPTION(field, name, type, preset, ...) .field = HK_PRESET_##type(preset),
+#define HK_PRESET_NUMBER(x) x
+#define HK_PRESET_CHOICE(x) x
+#define HK_PRESET_TEXT(x) NULL
+struct hk_options hk_options = {
+#include "observe/options.def"
+};
+#undef HK_OPTION
+
+struct profile {
+	const char *name;
+	const char *text;
+};
+
+/* Made at build time from config/?*.conf: {"default", "HAKMEM_...\n"}, ... */
+static const struct profile profiles[] = {
+#include "profiles.inc"
+};
+
+static unsigned char origins[OPTIONS];
+static char profile_text[PROFILE_BYTES]; /* TEXT options point into it */
+
+static const struct option *find(const char *name, size_t bytes)
+{
+	for (size_t i = 0; i < OPTIONS; i++)
+		if (!strncmp(table[i].name, name, bytes) && !table[i].name[bytes])
+			return &table[i];
+	return NULL;
+}
+
+static bool parse_number(const struct option *o, const char *value, size_t *out)
+{
+	size_t x = 0;
+	if (!*value)
+		return false;
+	for (; *value; value++) {
+		if (*value < '0' || *value > '9' || x > SIZE_MAX / 10 - 10)
+			return false;
+		x = x * 10 + (size_t)(*value - '0');
+	}
+	*out = x;
+	return x >= o->least && x <= o->most;
+}
+
+/* A choice's words are those before the colons of its help: "never: ...; thp: ...". */
+static const char *word(const struct option *o, size_t index, size_t *bytes)
+{
+	const char *at = o->help;
+	while (index--) {
+		at = strstr(at, "; ");
+		if (!at)
+			return NULL;
+		at += 2;
+	}
+	*bytes = strcspn(at, ":");
+	return at;
+}
+
+static bool parse_choice(const struct option *o, const char *value, size_t *out)
+{
+	for (size_t i = 0; i <= o->most; i++) {
+		size_t bytes;
+		const char *w = word(o, i, &bytes);
+		if (w && !strncmp(w, value, bytes) && !value[bytes]) {
+			*out = i;
+			return true;
+		}
+	}
+	return false;
+}
+
+static void set(const struct option *o, const char *value, enum origin origin)
+{
+	void *field = (char *)&hk_options + o->offset;
+	size_t x = 0;
+	bool good = o->type == TEXT     ? *value != 0
+		    : o->type == NUMBER ? parse_number(o, value, &x)
+					: parse_choice(o, value, &x);
+	if (!good) {
+		if (o->type == NUMBER)
+			hk_say("%s=%s ignored: a number from %zu to %zu is wanted", o->name, value,
+			       o->least, o->most);
+		else
+			hk_say("%s=%s ignored: %s", o->name, value, o->help);
+		return;
+	}
+	if (o->type == TEXT)
+		*(const char **)field = value;
+	else
+		*(size_t *)field = x;
+	origins[o - table] = (unsigned char)origin;
+}
+
+/* ---- profiles ---- */
+
+/* Lines NAME=VALUE; # begins a comment. TEXT is cut into strings where it stands. */
+static void read_profile(char *text, const char *from)
+{
+	for (char *line = text; line && *line;) {
+		char *next = strchr(line, '\n');
+		if (next)
+			*next++ = 0;
+		line[strcspn(line, "#\r")] = 0;
+		size_t end = strlen(line);
+		while (end && (line[end - 1] == ' ' || line[end - 1] == '\t'))
+			line[--end] = 0;
+		line += strspn(line, " \t");
+		char *value = strchr(line, '=');
+		if (*line) {
+			const struct option *o = value ? find(line, (size_t)(value - line)) : NULL;
+			if (!o || !strcmp(o->name, "HAKMEM_PROFILE"))
+				hk_say("profile %s: unknown option ignored: %s", from, line);
+			else
+				set(o, value + 1, BY_PROFILE);
+		}
+		line = next;
+	}
+}
+
+static bool load_file(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, profile_text, PROFILE_BYTES);
+	if (fd >= 0)
+		close(fd);
+	if (n < 0 || n == PROFILE_BYTES) {
+		hk_say("HAKMEM_PROFILE=%s ignored: %s", path,
+		       n < 0 ? "the file cannot be read" : "the file is larger than 4095 bytes");
+		return false;
+	}
+	profile_text[n] = 0;
+	return true;
+}
+
+static bool load_built_in(const char *name)
+{
+	for (size_t i = 0; i < sizeof(profiles) / sizeof(profiles[0]); i++)
+		if (!strcmp(profiles[i].name, name)) {
+			strncpy(profile_text, profiles[i].text, PROFILE_BYTES - 1);
+			return true;
+		}
+	hk_say("HAKMEM_PROFILE=%s ignored: no such profile, and no '/' as a path has", name);
+	return false;
+}
+
+static void apply_profile(const char *name)
+{
+	if (strchr(name, '/') ? load_file(name) : load_built_in(name))
+		read_profile(profile_text, name);
+}
+
+/* ---- the environment ---- */
+
+static void read_variable(const char *line)
+{
+	const char *value = strchr(line, '=');
+	const struct option *o = value ? find(line, (size_t)(value - line)) : NULL;
+	if (o)
+		set(o, value + 1, BY_ENVIRONMENT);
+	else
+		hk_say("unknown option ignored: %s", line);
+}
+
+void hk_options_read(void)
+{
+	const char *profile = NULL;
+	int saved = errno;
+	if (getauxval(AT_SECURE) || !environ)
+		return;
+	for (char **e = environ; *e; e++) {
+		if (!strncmp(*e, "HAKMEM_LOG=", 11) && (*e)[11])
+			hk_options.log = *e + 11; /* first: the next lines may have something to say */
+		if (!strncmp(*e, "HAKMEM_PROFILE=", 15))
+			profile = *e + 15;
+	}
+	if (profile)
+		apply_profile(profile);
+	for (char **e = environ; *e; e++)
+		if (!strncmp(*e, "HAKMEM_", 7))
+			read_variable(*e);
+	errno = saved;
+}
+
+void hk_options_print(void)
+{
+	static const char *const by[] = {"default", "profile", "environment"};
+	for (size_t i = 0; i < OPTIONS; i++) {
+		const struct option *o = &table[i];
+		const void *field = (const char *)&hk_options + o->offset;
+		const char *from = by[origins[i]];
+		size_t bytes = 0;
+		if (o->type == TEXT) {
+			const char *text = *(const char *const *)field;
+			hk_say("%s=%s (%s)", o->name, text ? text : "", from);
+		} else if (o->type == CHOICE) {
+			const char *w = word(o, *(const size_t *)field, &bytes);
+			hk_say("%s=%.*s (%s)", o->name, (int)bytes, w ? w : "?", from);
+		} else {
+			hk_say("%s=%zu%s%s (%s)", o->name, *(const size_t *)field, *o->unit ? " " : "",
+			       o->unit, from);
+		}
+	}
+}

@@ -1,0 +1,81 @@
+/* say.c - see say.h. Does not buffer and remembers nothing but what fd 2 was. */
+#include "observe/say.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "observe/options.h"
+
+#define LINE_BYTES 400
+
+#define KEPT_FD_MIN 100
+
+static struct stat first_stderr; /* [C] after hk_say_init; st_mode 0: it was closed */
+static int kept_fd = -1;         /* [C] a copy of it, where HAKMEM_VERBOSE wants to speak at exit */
+
+void hk_say_init(void)
+{
+	int saved = errno;
+	if (fstat(2, &first_stderr))
+		first_stderr.st_mode = 0;
+	errno = saved;
+}
+
+void hk_say_keep(void)
+{
+	if (first_stderr.st_mode)
+		kept_fd = fcntl(2, F_DUPFD_CLOEXEC, KEPT_FD_MIN);
+}
+
+/* Is FD still what standard error was at the start? */
+static bool is_first(int fd)
+{
+	struct stat now;
+	return first_stderr.st_mode && !fstat(fd, &now) && now.st_dev == first_stderr.st_dev &&
+	       now.st_ino == first_stderr.st_ino && now.st_rdev == first_stderr.st_rdev;
+}
+
+/* The file to write to, or -1; *OPENED: to be closed. */
+static int sink(bool *opened)
+{
+	*opened = false;
+	if (hk_options.log) {
+		int fd = open(hk_options.log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+		*opened = fd >= 0;
+		return fd;
+	}
+	if (is_first(2))
+		return 2;
+	return kept_fd >= 0 && is_first(kept_fd) ? kept_fd : -1;
+}
+
+void hk_say(const char *format, ...)
+{
+	char line[LINE_BYTES] = "hakmem: ";
+	int saved = errno, n = 8, got;
+	bool opened;
+	va_list args;
+	va_start(args, format);
+	got = vsnprintf(line + n, sizeof(line) - (size_t)n - 1, format, args);
+	va_end(args);
+	n += got < 0 ? 0 : got > LINE_BYTES - 10 ? LINE_BYTES - 10 : got;
+	line[n++] = '\n';
+	int fd = sink(&opened);
+	if (fd >= 0 && write(fd, line, (size_t)n) < 0)
+		n = 0; /* nowhere left to say so */
+	if (opened)
+		close(fd);
+	errno = saved;
+}
+
+void hk_fatal(const char *what, const void *ptr)
+{
+	hk_say("%s: %p", what, ptr);
+	abort();
+}

@@ -1,0 +1,112 @@
+/* snapshot.c - reads the layers. Changes nothing. */
+#include "observe/snapshot.h"
+
+#include <string.h>
+
+#include "heap/process.h"
+#include "tiny/find.h"
+
+#define BIN_WALK_MAX 65536u
+
+/* Blocks in a bin that its thread may be changing: each is looked up before it is read. */
+static uint32_t bin_walk(const struct hk_bin *bin, unsigned c)
+{
+	const struct hk_block *b = hk_load(&bin->head);
+	uint32_t n = 0;
+	while (b && n < BIN_WALK_MAX && hk_region_has(b)) {
+		struct hk_found f = hk_find(b);
+		if (f.kind != HK_FOUND_BLOCK || f.slab->class_index != c || !hk_slab_has_block(f.slab, b))
+			break;
+		n++;
+		b = hk_load(&b->next);
+	}
+	return n;
+}
+
+static void add_counters(struct hk_counters *sum, const struct hk_counters *more)
+{
+	uint64_t *to = (uint64_t *)sum;
+	const uint64_t *from = (const uint64_t *)more;
+	for (size_t i = 0; i < sizeof(*sum) / sizeof(*to); i++)
+		to[i] += hk_load(&from[i]);
+}
+
+static void read_heap(struct hk_snapshot *out, const struct hk_heap *heap)
+{
+	uint64_t in_slots = 0, in_bins = 0, spent = 0;
+	add_counters(&out->sum, &heap->count);
+	for (unsigned c = 0; c < HK_CLASSES; c++) {
+		uint32_t n = bin_walk(&heap->bins[c], c);
+		in_bins += n;
+		out->bin_bytes += (size_t)n * hk_classes[c].size;
+		spent += (uint64_t)((int64_t)hk_load(&heap->bins[c].grant) - hk_load(&heap->bins[c].budget));
+	}
+	for (unsigned i = 0; i < HK_SLOTS; i++)
+		if (hk_load(&heap->slots[i].slab))
+			in_slots += (uint64_t)(hk_load(&heap->slots[i].room_full) - hk_load(&heap->slots[i].room));
+	const struct hk_counters *n = &heap->count;
+	out->bin_blocks += in_bins;
+	out->sum.tls_sll += spent;
+	out->free_blocks += n->tls_sll + spent + n->ss_remote + in_slots - n->flush_remote + n->span_freed;
+	out->malloc_blocks += n->refill_blocks + n->tls_sll + spent + n->span_made - n->ss_local -
+			      n->flush_remote - in_bins;
+}
+
+static void read_super(struct hk_snapshot *out, size_t index)
+{
+	struct hk_super *s = hk_super_at(index);
+	if (s->state == HK_SUPER_SPAN && s->span_chunks)
+		out->spans++;
+	if (s->state != HK_SUPER_CHUNKED)
+		return;
+	for (unsigned c = 0; c < HK_SUPER_CHUNKS; c++) {
+		enum hk_code_kind kind = hk_code_kind(s->code[c]);
+		const char *p = (const char *)hk_super_base(index) + c * HK_CHUNK_BYTES;
+		out->spans += kind == HK_CODE_SPAN;
+		if (kind != HK_CODE_TINY && kind != HK_CODE_MEDIUM)
+			continue;
+		struct hk_slab *slab = kind == HK_CODE_TINY ? hk_slab_of_tiny(p) : hk_slab_at(index, c);
+		out->slabs++;
+		out->partial_slabs += slab->list != 0;
+		if (hk_load(&slab->tag) && slab->class_index < HK_CLASSES)
+			out->slab_live_bytes += (size_t)slab->live * hk_classes[slab->class_index].size;
+	}
+}
+
+static void read_pool(struct hk_snapshot *out, struct hk_pool *pool)
+{
+	hk_lock(&pool->lock);
+	for (size_t i = 0; i < hk_region_supers(); i++)
+		read_super(out, i);
+	out->used_supers += pool->used_supers;
+	out->warm_bytes += pool->warm_supers << HK_SUPER_SHIFT;
+	out->free_chunk_bytes += pool->free_chunks << HK_CHUNK_SHIFT;
+	out->dirty_chunk_bytes += pool->dirty_chunks << HK_CHUNK_SHIFT;
+	out->span_bytes += pool->span_chunks << HK_CHUNK_SHIFT;
+	out->pool = pool->count;
+	hk_unlock(&pool->lock);
+}
+
+void hk_snapshot(struct hk_snapshot *out)
+{
+	uint32_t made = hk_min(hk_load(&hk_heaps_made), HK_HEAPS_MAX);
+	memset(out, 0, sizeof(*out));
+	if (!hk_region.base)
+		return;
+	hk_fork_check();
+	read_pool(out, &hk_pools[0]);
+	for (uint32_t i = 0; i < made; i++) {
+		uint8_t state = hk_load_acq(&hk_heap_states[i]);
+		if (state == HK_HEAP_NONE)
+			continue;
+		out->heaps += state != HK_HEAP_SHARED;
+		out->heaps_live += state == HK_HEAP_LIVE;
+		out->heaps_parked += state == HK_HEAP_PARKED;
+		out->heaps_quarantined += state == HK_HEAP_QUARANTINED;
+		read_heap(out, hk_heaps[i]);
+	}
+	out->region_bytes = hk_region.reserved_bytes;
+	out->committed_bytes = hk_region.committed_bytes;
+	size_t partial_end = hk_align_up(out->committed_bytes, HK_SUPER_BYTES) - out->committed_bytes;
+	out->chunk_bytes = (out->used_supers << HK_SUPER_SHIFT) - out->free_chunk_bytes - partial_end;
+}

@@ -1,0 +1,99 @@
+/* map.c - memory calls. Holds no state and decides nothing: policy is the arena layer's. */
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "os/os.h"
+
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4
+#endif
+#ifndef MADV_WIPEONFORK
+#define MADV_WIPEONFORK 18
+#endif
+
+#define ANON (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
+
+static int result(int rc)
+{
+	return rc ? -errno : 0;
+}
+
+int hk_os_reserve(uintptr_t where, size_t bytes, uintptr_t *out)
+{
+	void *p = mmap((void *)where, bytes, PROT_NONE, ANON | (where ? MAP_FIXED_NOREPLACE : 0), -1, 0);
+	if (p == MAP_FAILED)
+		return -errno;
+	if (where && (uintptr_t)p != where) { /* a kernel that takes the flag for a hint */
+		munmap(p, bytes);
+		return -EEXIST;
+	}
+	*out = (uintptr_t)p;
+	return 0;
+}
+
+void *hk_os_table(size_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, ANON, -1, 0);
+	if (p == MAP_FAILED)
+		return NULL;
+	madvise(p, bytes, MADV_NOHUGEPAGE); /* sparse: a huge page would be one entry */
+	return p;
+}
+
+int hk_os_commit(uintptr_t where, size_t bytes)
+{
+	return result(mprotect((void *)where, bytes, PROT_READ | PROT_WRITE));
+}
+
+int hk_os_decommit(uintptr_t where, size_t bytes)
+{
+	void *p = mmap((void *)where, bytes, PROT_NONE, ANON | MAP_FIXED, -1, 0);
+	return p == MAP_FAILED ? -errno : 0;
+}
+
+int hk_os_advise_huge(uintptr_t where, size_t bytes)
+{
+	return result(madvise((void *)where, bytes, MADV_HUGEPAGE));
+}
+
+int hk_os_advise_small(uintptr_t where, size_t bytes)
+{
+	return result(madvise((void *)where, bytes, MADV_NOHUGEPAGE));
+}
+
+int hk_os_purge(uintptr_t where, size_t bytes)
+{
+	return result(madvise((void *)where, bytes, MADV_DONTNEED));
+}
+
+int hk_os_move(uintptr_t from, uintptr_t to, size_t bytes)
+{
+	void *p = mremap((void *)from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP,
+			 (void *)to);
+	return p == MAP_FAILED ? -errno : 0;
+}
+
+int hk_os_refresh(uintptr_t where, size_t bytes, bool huge)
+{
+	void *p = mmap((void *)where, bytes, PROT_READ | PROT_WRITE, ANON | MAP_FIXED, -1, 0);
+	if (p == MAP_FAILED)
+		return -errno;
+	if (huge)
+		hk_os_advise_huge(where, bytes);
+	return 0;
+}
+
+uint32_t *hk_os_fork_word(void)
+{
+	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED)
+		return NULL;
+	if (madvise(p, 4096, MADV_WIPEONFORK)) {
+		munmap(p, 4096);
+		return NULL;
+	}
+	return p;
+}

@@ -1,0 +1,69 @@
+/* os.h - the only door to the kernel.
+ *
+ * Memory calls return 0 or -errno; addresses and sizes are multiples of the OS page. None of them
+ * allocates or takes a lock of hakmem, and each may be called from any thread.
+ */
+#ifndef HK_OS_OS_H
+#define HK_OS_OS_H
+
+#include "base/attr.h"
+
+/* Address space without memory, inaccessible. WHERE 0: the kernel chooses; else exactly there or
+ * -EEXIST. The address goes to *OUT. Not charged, not in core dumps. */
+int hk_os_reserve(uintptr_t where, size_t bytes, uintptr_t *out);
+
+/* Readable, writable, zero memory for hakmem's own tables, on small pages. NULL if there is none. */
+void *hk_os_table(size_t bytes);
+
+/* Makes reserved memory readable and writable, or inaccessible again (its content is lost). */
+int hk_os_commit(uintptr_t where, size_t bytes);
+int hk_os_decommit(uintptr_t where, size_t bytes);
+
+/* Which pages the kernel should take at first touch. */
+int hk_os_advise_huge(uintptr_t where, size_t bytes);
+int hk_os_advise_small(uintptr_t where, size_t bytes);
+
+/* Gives the pages back; the range reads as zero if and only if it returns 0 (locked memory keeps
+ * its content and is -EINVAL). */
+int hk_os_purge(uintptr_t where, size_t bytes);
+
+/* Moves the pages of FROM onto TO (both committed, same size), leaving FROM committed and zero. */
+int hk_os_move(uintptr_t from, uintptr_t to, size_t bytes);
+
+/* Replaces a range by a fresh mapping that merges with its neighbours. */
+int hk_os_refresh(uintptr_t where, size_t bytes, bool huge);
+
+/* A word that reads 0 after a fork in the child, or NULL where the kernel has none (< 4.14). */
+uint32_t *hk_os_fork_word(void);
+
+/* Limits: SIZE_MAX where there is none. */
+size_t hk_os_limit_address_space(void);
+size_t hk_os_limit_data(void);
+size_t hk_os_limit_locked(void);
+/* The least of the memory limits of this process's cgroup, or of the machine's memory. Reads files. */
+size_t hk_os_memory_limit(void);
+bool hk_os_overcommit_strict(void);
+
+/* Milliseconds since an arbitrary start; coarse (some ms), no system call. Wraps after 49 days. */
+uint32_t hk_os_clock_ms(void);
+
+/* 128 bits that differ in each exec. */
+void hk_os_entropy(uint64_t out[2]);
+
+/* The cpu this thread runs on, by rseq where glibc registered it; -1 if unknown. */
+int hk_os_cpu(void);
+
+/* A nonzero word that differs among the living threads, the same in a fork's only thread. */
+HK_INLINE uintptr_t hk_os_thread_word(void)
+{
+	return (uintptr_t)__builtin_thread_pointer();
+}
+
+/* The definition of a function that comes after ours in the search order (NEXT), or any one; NULL if
+ * there is none, or the program is static. May allocate. */
+void *hk_os_symbol(const char *name, bool next);
+
+void hk_os_yield(void);
+void hk_os_sleep_us(unsigned us);
+
+#endif

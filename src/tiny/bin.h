@@ -1,0 +1,45 @@
+/* bin.h - a thread's list of free blocks of one class, and its exchange with slabs.
+ *
+ * refill: bin empty      <- remote queue, partial slabs fullest first, carving, new slab
+ * flush:  budget spent   -> count; over half the cap: the rest to the slabs, or on to other heaps
+ * Threads: the heap's lock is held in every function.
+ */
+#ifndef HK_TINY_BIN_H
+#define HK_TINY_BIN_H
+
+#include "tiny/heap.h"
+
+/* Fills the empty bin of class C. False: out of memory. *ZERO, where not NULL: the first block is
+ * fresh from the kernel and reads as zero. */
+bool hk_bin_refill(struct hk_heap *heap, unsigned c, bool *zero);
+
+/* Gives all but the first KEEP blocks of the bin back. */
+void hk_bin_cut(struct hk_heap *heap, unsigned c, uint32_t keep);
+
+/* Adds what the owner freed since the budget was set to the counters, and sets a new one. */
+void hk_bin_grant(struct hk_heap *heap, unsigned c, uint32_t counted, int32_t budget);
+
+/* Empties a bin that went quiet, takes its cap back to the first one, releases empty slabs. */
+void hk_bin_quiet(struct hk_heap *heap, unsigned c);
+
+/* The budget is spent: counts, then grows the cap or cuts. */
+void hk_bin_spent(struct hk_heap *heap, unsigned c);
+
+/* Blocks in the bin, by walking; fatal beyond I2's bound (a cycle: a double free). */
+uint32_t hk_bin_count(struct hk_heap *heap, unsigned c);
+
+/* Puts COUNT linked blocks HEAD .. TAIL of class C back into their slab. */
+void hk_slab_put(struct hk_heap *heap, struct hk_slab *slab, struct hk_block *head,
+		 struct hk_block *tail, uint32_t count);
+
+/* Up to WANT blocks of class C from slabs, for another heap: counted as live. NULL: no memory. */
+struct hk_block *hk_slabs_take(struct hk_heap *heap, unsigned c, uint32_t want, uint32_t *count);
+
+/* Links SLAB, which has room, into HEAP's partial lists, or takes it out. */
+void hk_slab_link(struct hk_heap *heap, struct hk_slab *slab);
+void hk_slab_unlink(struct hk_heap *heap, struct hk_slab *slab);
+
+/* Gives the empty slabs of class C back to the pool. */
+void hk_slabs_release(struct hk_heap *heap, unsigned c);
+
+#endif

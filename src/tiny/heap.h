@@ -1,0 +1,148 @@
+/* heap.h - everything of one thread: bins, slabs by class, frees on their way to other heaps.
+ *
+ *   TLS word --> heap | tag | bins[100] | gather slots | lock, class states | remote queue
+ *                hot: the owner alone      owner, slow    [L:heap]            other threads
+ *
+ * A thread that has none yet points at hk_heap_unborn, one past its exit at hk_heap_dead: constant
+ * heaps whose bins are empty and whose tag no slab has, so the fast paths need no test. The word
+ * can be swapped (a heap a node, an arena) at any time by its thread.
+ * Heaps are type-stable: never unmapped, parked when their thread ends and taken by another.
+ *
+ * I1  cap_bytes == sum of cap * size over classes that were used.
+ * I2  a bin has at most counted + grant - budget blocks.
+ * Threads: bins and slots belong to the owner; state to whoever wins it by compare-and-swap.
+ */
+#ifndef HK_TINY_HEAP_H
+#define HK_TINY_HEAP_H
+
+#include "observe/counters.h"
+#include "os/lock.h"
+#include "tiny/slab.h"
+
+#define HK_SLOTS 16u          /* slabs whose remote frees are gathered at once */
+#define HK_CHAIN_BYTES 3072u  /* a chain leaves its slot when it is that long ... */
+#define HK_PENDING_BYTES 16384u /* ... and is posted with others: 64 KiB in all */
+#define HK_FULLNESS 5u        /* partial lists: empty, then quarters */
+
+enum hk_heap_state {
+	HK_HEAP_NONE,
+	HK_HEAP_LIVE,        /* has a thread */
+	HK_HEAP_PARKED,      /* its thread ended */
+	HK_HEAP_SHARED,      /* a node's, used under its lock */
+	HK_HEAP_QUARANTINED, /* its thread vanished in a fork, in the middle of a slow path */
+};
+
+struct hk_bin {
+	struct hk_block *head; /* [O] */
+	int32_t budget;        /* [O] frees left until the bin is counted */
+	int32_t grant;         /* [O] budget as it was set: grant - budget frees were made */
+};
+
+struct hk_slot {
+	struct hk_slab *slab;     /* [O] key; NULL = none */
+	struct hk_block *head;    /* [O] chain, newest first */
+	struct hk_block *tail;    /* [O] */
+	int32_t room;             /* [O] blocks until it is posted */
+	int32_t room_full;        /* [O] room when empty */
+};
+
+struct hk_class_state {
+	struct hk_slab *partial[HK_FULLNESS]; /* [L:heap] slab.h I4 */
+	struct hk_slab *last;  /* [L:heap] refilled from last; may have become full */
+	uint32_t cap;          /* [L:heap] blocks that the bin should hold; 0 before the first use */
+	uint32_t counted;      /* [O] I2 */
+	uint32_t refills;      /* [L:heap] since the last cut */
+	uint32_t quiet_budget; /* [L:heap] budget at the last tick */
+	uint32_t slabs;        /* [L:heap] of this class */
+	bool used;             /* [L:heap] refilled or flushed since the last tick */
+};
+
+struct hk_heap {
+	uint64_t tag;                    /* [C] of a life; slabs carry it */
+	struct hk_bin bins[HK_CLASSES];  /* [O] */
+	struct hk_slot slots[HK_SLOTS];  /* [O] */
+	struct hk_heap *pending_owner;   /* [O] chains linked for one post */
+	struct hk_block *pending_head;
+	struct hk_block *pending_tail;
+	uint32_t pending_bytes;
+	uint32_t pending_chains;
+	uint32_t slow_calls;             /* [O] to look at the clock now and then */
+	uint32_t ticked_ms;              /* [O] */
+	uint8_t busy;                    /* [O] in a slow path: seen by signal handlers and forks */
+	uint8_t shared;                  /* [C] */
+	uint8_t direct;                  /* [O] takes slabs of its own at once: the first thread */
+	uint8_t exit_rounds;             /* [O] key destructor runs so far */
+	uint8_t node;                    /* [O] pool that it takes from */
+	bool orphan;                     /* [L:heap] bins and slots of a thread that a fork left behind */
+	uint32_t index;                  /* [C] in hk_heap_at */
+
+	struct hk_lock lock HK_CACHELINE;
+	size_t cap_bytes;                /* [L:heap] I1 */
+	size_t slabs;                    /* [L:heap] */
+	struct hk_block *drain_rest;     /* [L:heap] chains of an earlier, bounded drain */
+	size_t empty_chunks;             /* [L:heap] in empty slabs that are kept */
+	uint64_t partial_mask[2];        /* [A] classes with a partial slab; a hint for adopters */
+	struct hk_class_state classes[HK_CLASSES]; /* [L:heap] */
+	struct hk_counters count;        /* [S] owner or lock holder */
+
+	struct hk_block *xqueue HK_CACHELINE; /* [A] chains posted by other threads */
+	uint64_t xqueued_bytes;               /* [A] posted since the last drain, about */
+	uint64_t xposts;                      /* [S] */
+};
+
+#define HK_HEAPS_MAX 65536u
+
+extern const struct hk_heap hk_heap_unborn, hk_heap_dead;
+extern struct hk_heap *hk_heaps[HK_HEAPS_MAX];  /* [A] by index; published before the state */
+extern uint8_t hk_heap_states[HK_HEAPS_MAX];    /* [A] enum hk_heap_state */
+extern uint32_t hk_heaps_made;                  /* [A] indices below it may be in use */
+extern HK_TLS struct hk_heap *hk_heap_tls;
+
+HK_INLINE enum hk_heap_state hk_heap_state(const struct hk_heap *heap)
+{
+	return (enum hk_heap_state)hk_load_acq(&hk_heap_states[heap->index]);
+}
+
+/* The calling thread's: never NULL, perhaps a constant one. */
+HK_INLINE struct hk_heap *hk_heap_mine(void)
+{
+	return hk_heap_tls;
+}
+
+/* True for a heap that may be written: not one of the two constants. */
+HK_INLINE bool hk_heap_is_born(const struct hk_heap *heap)
+{
+	return heap != &hk_heap_unborn && heap != &hk_heap_dead;
+}
+
+HK_INLINE struct hk_pool *hk_heap_pool(const struct hk_heap *heap)
+{
+	return &hk_pools[heap->node];
+}
+
+/* Makes HEAP the slab's owner: tag last, for the fast path. */
+void hk_slab_own(struct hk_slab *slab, struct hk_heap *heap);
+
+/* ---- provided by the heap layer (src/heap) ---- */
+
+/* The calling thread's heap: born, or taken from a thread that ended. NULL past the thread's exit,
+ * or where none can be made. Also notices a fork. */
+struct hk_heap *hk_heap_birth(void);
+
+/* Must be called before a slow path takes a lock: repairs a forked child's locks once. */
+void hk_fork_check(void);
+
+/* A slab with room of class C from a parked heap of the same node, now HEAP's; or NULL. HEAP's lock
+ * is held. */
+struct hk_slab *hk_heap_adopt(struct hk_heap *heap, unsigned c);
+
+/* Up to WANT blocks of class C from the node's shared heap, linked; their number to *COUNT. */
+struct hk_block *hk_shared_take(unsigned node, unsigned c, uint32_t want, uint32_t *count);
+
+/* After a post to OWNER: drains it where no thread of its own will. QUEUED is what waits there. */
+void hk_heap_posted(struct hk_heap *owner, uint64_t queued);
+
+/* Regular work, every 100 ms or more of a thread that is awake: quiet bins, decay. */
+void hk_heap_tick(struct hk_heap *heap, uint32_t now_ms);
+
+#endif

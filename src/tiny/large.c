@@ -1,0 +1,56 @@
+/* large.c - spans in terms of the pool's chunks and SuperSlabs. */
+#include "tiny/large.h"
+
+#include <string.h>
+
+#include "tiny/find.h"
+
+#define MOVE_MIN_BYTES (4 * HK_SUPER_BYTES) /* below, copying is as fast as the kernel call */
+
+static struct hk_pool *pool_of(const void *p)
+{
+	return &hk_pools[hk_super_at(hk_super_index(p))->node];
+}
+
+void *hk_span_alloc(struct hk_pool *pool, size_t size, size_t align, bool *zero)
+{
+	size_t chunks = hk_max(hk_align_up(size, HK_CHUNK_BYTES) >> HK_CHUNK_SHIFT, 1);
+	if (chunks < HK_SUPER_CHUNKS && align < HK_SUPER_BYTES) {
+		unsigned a = (unsigned)hk_max(align >> HK_CHUNK_SHIFT, 1);
+		return hk_pool_chunks_alloc(pool, (unsigned)chunks, a, HK_CODE_SPAN, zero);
+	}
+	chunks = hk_max(chunks, HK_SUPER_CHUNKS);
+	if (chunks > (size_t)HK_REGION_SUPERS * HK_SUPER_CHUNKS)
+		return NULL;
+	return hk_pool_span_alloc(pool, chunks, hk_max(align >> HK_SUPER_SHIFT, 1), zero);
+}
+
+void hk_span_free(void *p)
+{
+	size_t index = hk_super_index(p);
+	struct hk_super *s = hk_super_at(index);
+	if (hk_load(&s->state) == HK_SUPER_SPAN)
+		hk_pool_span_free(pool_of(p), p);
+	else
+		hk_pool_chunks_free(pool_of(p), p, hk_code_count(hk_load(&s->code[hk_chunk_index(p)])));
+}
+
+bool hk_span_resize(void *p, size_t size)
+{
+	size_t chunks = hk_max(hk_align_up(size, HK_CHUNK_BYTES) >> HK_CHUNK_SHIFT, 1);
+	return hk_pool_span_resize(pool_of(p), p, chunks);
+}
+
+void hk_span_copy(struct hk_heap *heap, void *to, void *from, size_t old_bytes)
+{
+	size_t whole = hk_align_down(old_bytes, HK_SUPER_BYTES);
+	if (old_bytes >= MOVE_MIN_BYTES && hk_find(to).kind == HK_FOUND_SPAN &&
+	    hk_load(&hk_super_at(hk_super_index(to))->state) == HK_SUPER_SPAN &&
+	    hk_load(&hk_super_at(hk_super_index(from))->state) == HK_SUPER_SPAN &&
+	    hk_pool_span_move(pool_of(to), from, to, whole >> HK_SUPER_SHIFT)) {
+		heap->count.span_moved++;
+		memcpy((char *)to + whole, (char *)from + whole, old_bytes - whole);
+		return;
+	}
+	memcpy(to, from, old_bytes);
+}

@@ -1,0 +1,23 @@
+/* large.h - spans: blocks above 512 KiB, and those aligned to more than a chunk.
+ *
+ * Up to 31 chunks a span lies in one SuperSlab, above it begins at a SuperSlab's base and its last
+ * chunks share their SuperSlab with others. Zero where the kernel's pages are fresh.
+ * Threads: any; the pool's lock is taken inside.
+ */
+#ifndef HK_TINY_LARGE_H
+#define HK_TINY_LARGE_H
+
+#include "tiny/heap.h"
+
+/* SIZE bytes (at most PTRDIFF_MAX) aligned to ALIGN (a power of two). *ZERO: reads as zero. */
+void *hk_span_alloc(struct hk_pool *pool, size_t size, size_t align, bool *zero);
+
+void hk_span_free(void *p);
+
+/* Resizes where it stands; false: it must move. */
+bool hk_span_resize(void *p, size_t size);
+
+/* Copies OLD_BYTES of FROM to TO, by moving pages where both are spans and that is cheaper. */
+void hk_span_copy(struct hk_heap *heap, void *to, void *from, size_t old_bytes);
+
+#endif

@@ -1,0 +1,34 @@
+/* reentry.c - the emergency span. Frees nothing: a process that needs it is about to end. */
+#include "tiny/reentry.h"
+
+#include "base/atomic.h"
+#include "base/bits.h"
+
+#define SPAN_BYTES (256u << 10)
+
+static char span[SPAN_BYTES] __attribute__((aligned(4096)));
+static size_t used;
+
+void *hk_reentry_alloc(size_t size, size_t align)
+{
+	if (size > SPAN_BYTES || align > 4096)
+		return NULL;
+	align = hk_max(align, 16);
+	size_t need = hk_align_up(size, 16) + 16 + align;
+	size_t at = hk_add(&used, need);
+	if (at + need > SPAN_BYTES)
+		return NULL;
+	uintptr_t p = hk_align_up((uintptr_t)span + at + 16, align);
+	((size_t *)p)[-1] = size;
+	return (void *)p;
+}
+
+bool hk_reentry_has(const void *p)
+{
+	return (uintptr_t)p - (uintptr_t)span < SPAN_BYTES;
+}
+
+size_t hk_reentry_usable(const void *p)
+{
+	return ((const size_t *)p)[-1];
+}

@@ -1,0 +1,109 @@
+/* slab.c - birth, carving and end of one slab. Knows no lists: those are the heap's (bin.c). */
+#include "tiny/slab.h"
+
+#include "base/check.h"
+#include "tiny/heap.h"
+
+bool hk_slab_has_block(const struct hk_slab *slab, const void *p)
+{
+	const struct hk_class *c = &hk_classes[slab->class_index];
+	size_t offset = (uintptr_t)p - slab->base;
+	uint32_t i = hk_class_index(c, offset), first, end;
+	hk_slab_covered(slab, &first, &end);
+	return i < hk_load(&slab->carved) && (size_t)i * c->size == offset && (i < first || i >= end);
+}
+
+uint32_t hk_slab_carved_blocks(const struct hk_slab *slab)
+{
+	uint32_t first, end;
+	hk_slab_covered(slab, &first, &end);
+	if (slab->carved <= first)
+		return slab->carved;
+	return slab->carved - ((slab->carved < end ? slab->carved : end) - first);
+}
+
+struct hk_block *hk_slab_carve(struct hk_slab *slab, size_t bytes, uint32_t *count)
+{
+	const struct hk_class *c = &hk_classes[slab->class_index];
+	uint32_t first, end, i = slab->carved, n = 0;
+	uint32_t want = (uint32_t)hk_max(bytes / c->size, 1);
+	struct hk_block *list = NULL, **link = &list;
+	hk_slab_covered(slab, &first, &end);
+	while (n < want && i < c->blocks) {
+		if (i >= first && i < end) {
+			i = end;
+			continue;
+		}
+		struct hk_block *block = (struct hk_block *)(slab->base + (size_t)i * c->size);
+		*link = block;
+		link = &block->next;
+		n++;
+		i++;
+	}
+	if (i >= first && i < end)
+		i = end;
+	if (n)
+		*link = NULL;
+	hk_store(&slab->carved, i < c->blocks ? i : c->blocks);
+	*count = n;
+	return list;
+}
+
+/* The headers of medium slabs of the SuperSlab at INDEX's gib, made with its first one. */
+static bool medium_headers(struct hk_pool *pool, const void *p)
+{
+	struct hk_gib *gib = hk_gibs[hk_super_index(p) / HK_GIB_SUPERS];
+	bool done;
+	if (hk_load_acq(&gib->medium))
+		return true;
+	hk_lock(&pool->lock);
+	if (!gib->medium) {
+		size_t bytes = sizeof(struct hk_slab) * HK_GIB_SUPERS * HK_SUPER_CHUNKS;
+		hk_store_rel(&gib->medium, hk_os_table(bytes)); /* pairs with hk_slab_at */
+	}
+	done = gib->medium != NULL;
+	hk_unlock(&pool->lock);
+	return done;
+}
+
+struct hk_slab *hk_slab_new(struct hk_pool *pool, unsigned c, struct hk_heap *heap)
+{
+	bool tiny = c < HK_TINY_CLASSES, zero;
+	struct hk_slab *slab;
+	void *p = hk_pool_chunks_alloc(pool, hk_classes[c].chunks, 1,
+				       tiny ? HK_CODE_TINY : HK_CODE_MEDIUM, &zero);
+	if (!p)
+		return NULL;
+	if (!tiny && !medium_headers(pool, p)) {
+		hk_pool_chunks_free(pool, p, hk_classes[c].chunks);
+		return NULL;
+	}
+	slab = tiny ? hk_slab_of_tiny(p) : hk_slab_at(hk_super_index(p), hk_chunk_index(p));
+	slab->bin_offset = (uint32_t)(offsetof(struct hk_heap, bins) + c * sizeof(struct hk_bin));
+	slab->class_index = (uint8_t)c;
+	slab->list = 0;
+	slab->zero = zero;
+	slab->free = NULL;
+	slab->live = slab->carved = 0;
+	slab->next = slab->prev = NULL;
+	slab->base = (uintptr_t)p;
+	hk_slab_own(slab, heap);
+	return slab;
+}
+
+void hk_slab_own(struct hk_slab *slab, struct hk_heap *heap)
+{
+	hk_store(&slab->shared, heap->shared);
+	hk_store(&slab->heap, heap);
+	hk_store_rel(&slab->tag, heap->tag);
+}
+
+void hk_slab_release(struct hk_slab *slab)
+{
+	unsigned chunks = hk_classes[slab->class_index].chunks;
+	void *base = (void *)slab->base;
+	/* Before the chunks count as free: a stale tag inside a later span would match. */
+	hk_store(&slab->tag, 0);
+	hk_store(&slab->heap, NULL);
+	hk_pool_chunks_free(&hk_pools[hk_super_at(hk_super_index(base))->node], base, chunks);
+}

@@ -1,0 +1,104 @@
+/* slab.h - blocks of one size class, carved from chunks of one SuperSlab.
+ *
+ *  tiny: base (64 KiB-aligned)                                   base + 64 KiB
+ *  | blk 0 | blk 1 | .. | header | blk i | ... | carved up to here | uncarved |
+ *  header at base + 64 * (chunk number mod 32): all headers at one offset would share 32 L2 lines
+ *  (random replacement of 200 k blocks and more is 1.2x slower then).
+ *  medium: the same struct in the side table, the chunks hold blocks alone.
+ *
+ * I1  live + |free| == carved places without those under the header; blocks in bins, slots and
+ *     queues are live.
+ * I2  a block is on at most one list.
+ * I3  tag == tag of the owner while the slab is live, 0 otherwise; it changes under the heap's lock.
+ * I4  the slab is in its owner's partial list unless it has neither free nor uncarved blocks.
+ */
+#ifndef HK_TINY_SLAB_H
+#define HK_TINY_SLAB_H
+
+#include "arena/pool.h"
+#include "tiny/classes.h"
+
+struct hk_heap;
+
+struct hk_block {
+	struct hk_block *next;
+};
+
+/* The head of a chain of remote frees; blocks are 16 bytes at least. */
+struct hk_chain {
+	struct hk_block *next;   /* in the chain; the last one's next is the next chain's head */
+	uint32_t count;
+	uint32_t tail_and_class; /* tail's offset from the slab's base / 16, << 7 | class */
+};
+
+struct hk_slab {
+	uint64_t tag;            /* [A] I3; owner writes, any thread compares it with its own */
+	uint32_t bin_offset;     /* [C] of the class's bin in a heap */
+	uint8_t class_index;     /* [C] */
+	uint8_t list;            /* [L:heap] partial list that it is in + 1, 0 = none */
+	uint8_t shared;          /* [A] owned by a node's shared heap */
+	uint8_t zero;            /* [L:heap] the uncarved part reads as zero */
+	struct hk_heap *heap;    /* [A] owner; written under both locks when it moves */
+	struct hk_block *free;   /* [L:heap] last in, first out */
+	uint32_t live;           /* [L:heap] I1 */
+	uint32_t carved;         /* [L:heap] next place to carve; only grows */
+	struct hk_slab *next;    /* [L:heap] in the partial list */
+	struct hk_slab *prev;
+	uintptr_t base;          /* [C] of the first chunk */
+};
+
+_Static_assert(sizeof(struct hk_slab) == 64, "a header is one line");
+
+HK_INLINE struct hk_slab *hk_slab_of_tiny(const void *p)
+{
+	uintptr_t at = (uintptr_t)p;
+	return (struct hk_slab *)((at & ~(HK_CHUNK_BYTES - 1)) + (at >> (HK_CHUNK_SHIFT - 6) & 31 << 6));
+}
+
+/* The header of the medium slab that begins at chunk CHUNK of SuperSlab INDEX. */
+HK_INLINE struct hk_slab *hk_slab_at(size_t index, unsigned chunk)
+{
+	struct hk_slab *all = hk_load_acq(&hk_gibs[index / HK_GIB_SUPERS]->medium);
+	return &all[index % HK_GIB_SUPERS * HK_SUPER_CHUNKS + chunk];
+}
+
+/* The slab of a block that is known to be of class C. */
+HK_INLINE struct hk_slab *hk_slab_of(const void *p, unsigned c)
+{
+	if (HK_LIKELY(c < HK_TINY_CLASSES))
+		return hk_slab_of_tiny(p);
+	size_t index = hk_super_index(p);
+	unsigned chunk = hk_chunk_index(p);
+	return hk_slab_at(index, chunk - hk_code_back(hk_load(&hk_super_at(index)->code[chunk])));
+}
+
+/* Places that a tiny slab's header covers: [*first, *end). None in a medium slab. */
+HK_INLINE void hk_slab_covered(const struct hk_slab *slab, uint32_t *first, uint32_t *end)
+{
+	const struct hk_class *c = &hk_classes[slab->class_index];
+	uintptr_t at = (uintptr_t)slab - slab->base;
+	if (slab->class_index >= HK_TINY_CLASSES) {
+		*first = *end = 0;
+		return;
+	}
+	*first = hk_class_index(c, at);
+	*end = hk_class_index(c, at + sizeof(*slab) - 1) + 1;
+}
+
+/* True if P is where a block of SLAB begins that was carved. */
+bool hk_slab_has_block(const struct hk_slab *slab, const void *p);
+
+/* Blocks that were carved: the first CARVED places without the covered ones. */
+uint32_t hk_slab_carved_blocks(const struct hk_slab *slab);
+
+/* Links up to BYTES' worth (one at least) of uncarved blocks; their number to *COUNT. NULL and 0 if
+ * all are carved. The heap's lock is held; the blocks are not counted as live. */
+struct hk_block *hk_slab_carve(struct hk_slab *slab, size_t bytes, uint32_t *count);
+
+/* A new slab of class C from POOL for HEAP: in no list, nothing carved. NULL: out of memory. */
+struct hk_slab *hk_slab_new(struct hk_pool *pool, unsigned c, struct hk_heap *heap);
+
+/* Gives an empty slab's chunks back. Takes the pool's lock. */
+void hk_slab_release(struct hk_slab *slab);
+
+#endif

@@ -1,0 +1,52 @@
+/* tiny_fast.h - the hot path: malloc and free in the common case. No lock, no call, no counter.
+ *
+ * malloc: TLS heap -> bin by size -> pop.        Only the bin's head is written.
+ * free:   region compare (NULL and foreign pointers fall out) -> header by mask -> tag compare ->
+ *         push -> budget. The budget bounds the bin; malloc does not count.
+ * What limits both is the chain head -> next -> head through memory, hence HK_IN_REGISTER and
+ * 32-bit counters (16-bit ones cost 2.6 cycles; tests/codegen guards the machine code).
+ */
+#ifndef HK_TINY_TINY_FAST_H
+#define HK_TINY_TINY_FAST_H
+
+#include "tiny/heap.h"
+
+/* The cold tails, tiny_slow.c. */
+void *hk_malloc_slow(size_t size);
+void hk_free_slow(void *p);
+void hk_free_spent(struct hk_heap *heap, struct hk_bin *bin);
+
+HK_INLINE void *hk_malloc_fast(size_t size)
+{
+	struct hk_heap *heap = hk_heap_tls;
+	size_t granule = (size - 1) / HK_GRANULE;
+	if (HK_UNLIKELY(granule >= HK_FINE_CLASSES)) /* 0 as well */
+		return hk_malloc_slow(size);
+	struct hk_bin *bin = &heap->bins[granule];
+	HK_IN_REGISTER(bin);
+	struct hk_block *block = bin->head;
+	if (HK_UNLIKELY(!block))
+		return hk_malloc_slow(size);
+	bin->head = block->next;
+	return block;
+}
+
+HK_INLINE void hk_free_fast(void *p)
+{
+	struct hk_heap *heap = hk_heap_tls;
+	if (HK_UNLIKELY(!hk_region_has(p)))
+		return hk_free_slow(p);
+	/* May be user data of a larger block: then the tag does not match. */
+	struct hk_slab *slab = hk_slab_of_tiny(p);
+	if (HK_UNLIKELY(hk_load(&slab->tag) != heap->tag))
+		return hk_free_slow(p);
+	struct hk_bin *bin = (struct hk_bin *)((char *)heap + slab->bin_offset);
+	struct hk_block *block = p;
+	HK_IN_REGISTER(bin);
+	block->next = bin->head;
+	bin->head = block;
+	if (HK_UNLIKELY(--bin->budget < 0))
+		hk_free_spent(heap, bin);
+}
+
+#endif

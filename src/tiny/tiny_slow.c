@@ -1,0 +1,282 @@
+/* tiny_slow.c - the cold tails of tiny_fast.h: medium and large blocks, empty bins, frees of other
+ * threads' blocks. Each begins by saying that it is inside (busy), so that a signal handler that
+ * mallocs meanwhile is told apart, and a fork in another thread can see a heap in the middle of a
+ * change. */
+#include "tiny/tiny_slow.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "numa/node.h"
+#include "tiny/bin.h"
+#include "tiny/find.h"
+#include "tiny/large.h"
+#include "tiny/reentry.h"
+#include "tiny/remote.h"
+
+#define CLOCK_EVERY 32u
+#define TICK_MS 100u
+
+/* ---- the frame of every slow path ---- */
+
+HK_INLINE void enter(struct hk_heap *heap)
+{
+	heap->busy = 1;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	hk_fork_check();
+}
+
+HK_INLINE void leave(struct hk_heap *heap)
+{
+	if (HK_UNLIKELY(++heap->slow_calls % CLOCK_EVERY == 0)) {
+		uint32_t now = hk_os_clock_ms();
+		if (now - heap->ticked_ms >= TICK_MS)
+			hk_heap_tick(heap, now);
+	}
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	heap->busy = 0;
+}
+
+HK_COLD static void *out_of_memory(void)
+{
+	errno = ENOMEM;
+	return NULL;
+}
+
+/* ---- malloc ---- */
+
+/* The class whose blocks hold SIZE bytes at ALIGN; HK_CLASSES: a span. */
+static unsigned class_for(size_t size, size_t align)
+{
+	size = size ? size : 1;
+	if (size > HK_MEDIUM_MAX || align > HK_CHUNK_BYTES)
+		return HK_CLASSES;
+	if (align <= HK_GRANULE)
+		return hk_class_of(size);
+	unsigned c = hk_class_of(hk_max(size, align));
+	while (c < HK_CLASSES && hk_classes[c].size % align)
+		c++;
+	return c;
+}
+
+/* For threads that have ended, and where no heap can be made: the node's shared heap. */
+HK_COLD static void *alloc_without_heap(size_t size, size_t align, unsigned c, bool *zero)
+{
+	struct hk_block *block;
+	uint32_t n;
+	hk_fork_check();
+	if (!hk_region.base)
+		return out_of_memory();
+	if (c == HK_CLASSES)
+		block = hk_span_alloc(&hk_pools[hk_node_here()], size, align, zero);
+	else
+		block = hk_shared_take(hk_node_here(), c, 1, &n);
+	return block ? block : out_of_memory();
+}
+
+HK_NOINLINE static void *refill_and_pop(struct hk_heap *heap, unsigned c, bool *zero)
+{
+	struct hk_bin *bin = &heap->bins[c];
+	enter(heap);
+	hk_lock(&heap->lock);
+	bool filled = hk_bin_refill(heap, c, zero);
+	hk_unlock(&heap->lock);
+	struct hk_block *block = bin->head;
+	if (filled)
+		bin->head = block->next;
+	leave(heap);
+	return filled ? block : out_of_memory();
+}
+
+HK_NOINLINE static void *span(struct hk_heap *heap, size_t size, size_t align, bool *zero)
+{
+	enter(heap);
+	heap->count.span_made++;
+	void *p = hk_span_alloc(hk_heap_pool(heap), size, align, zero);
+	leave(heap);
+	return p ? p : out_of_memory();
+}
+
+void *hk_alloc_slow(size_t size, size_t align, bool *zero)
+{
+	struct hk_heap *heap = hk_heap_mine();
+	bool none;
+	zero = zero ? zero : &none;
+	*zero = false;
+	if (HK_UNLIKELY(size > PTRDIFF_MAX || align > PTRDIFF_MAX)) {
+		if (hk_heap_is_born(heap))
+			heap->count.early_size++;
+		return out_of_memory();
+	}
+	unsigned c = class_for(size, align);
+	if (HK_LIKELY(c < HK_CLASSES && heap->bins[c].head)) {
+		struct hk_block *block = heap->bins[c].head;
+		heap->bins[c].head = block->next;
+		return block;
+	}
+	if (HK_UNLIKELY(heap->busy)) {
+		heap->count.early_reentry++;
+		void *p = hk_reentry_alloc(size, align);
+		return p ? p : out_of_memory();
+	}
+	if (HK_UNLIKELY(!hk_heap_is_born(heap))) {
+		heap = hk_heap_birth();
+		if (!heap)
+			return alloc_without_heap(size, align, c, zero);
+	}
+	if (c == HK_CLASSES)
+		return span(heap, size, align, zero);
+	return refill_and_pop(heap, c, zero);
+}
+
+HK_NOINLINE void *hk_malloc_slow(size_t size)
+{
+	return hk_alloc_slow(size, HK_GRANULE, NULL);
+}
+
+/* ---- free ---- */
+
+HK_NOINLINE void hk_free_spent(struct hk_heap *heap, struct hk_bin *bin)
+{
+	int saved = errno;
+	if (HK_UNLIKELY(heap->busy))
+		return; /* a signal handler: the next free counts */
+	enter(heap);
+	hk_lock(&heap->lock);
+	hk_bin_spent(heap, (unsigned)(bin - heap->bins));
+	hk_unlock(&heap->lock);
+	leave(heap);
+	errno = saved;
+}
+
+static void push_own(struct hk_heap *heap, struct hk_slab *slab, struct hk_block *block)
+{
+	struct hk_bin *bin = &heap->bins[slab->class_index];
+	block->next = bin->head;
+	bin->head = block;
+	if (--bin->budget < 0)
+		hk_free_spent(heap, bin);
+}
+
+static void free_block(struct hk_heap *heap, struct hk_slab *slab, void *p)
+{
+	HK_CHECK(hk_load(&slab->tag) && hk_slab_has_block(slab, p),
+		 "free of a pointer inside a block, or of none", p);
+	if (HK_UNLIKELY(!hk_heap_is_born(heap) || heap->busy)) {
+		if (hk_heap_is_born(heap))
+			heap->count.early_reentry++;
+		return hk_remote_post_one(slab, p);
+	}
+	if (hk_load(&slab->heap) == heap)
+		return push_own(heap, slab, p);
+	if (hk_load(&slab->shared)) {
+		heap->count.early_shared_block++;
+		return push_own(heap, slab, p);
+	}
+	enter(heap);
+	hk_remote_gather(heap, slab, p);
+	leave(heap);
+}
+
+HK_NOINLINE static void free_other(struct hk_heap *heap, void *p)
+{
+	int saved = errno;
+	if (HK_UNLIKELY(heap == &hk_heap_unborn)) {
+		struct hk_heap *born = hk_heap_birth();
+		heap = born ? born : heap;
+	}
+	hk_fork_check();
+	struct hk_found f = hk_find(p);
+	if (HK_LIKELY(f.kind == HK_FOUND_BLOCK)) {
+		free_block(heap, f.slab, p);
+	} else {
+		HK_CHECK(f.kind != HK_FOUND_INNER, "free of a pointer inside a block", p);
+		HK_CHECK(f.kind == HK_FOUND_SPAN, "free of a pointer that is no live block", p);
+		if (hk_heap_is_born(heap)) {
+			uint8_t busy = heap->busy;
+			enter(heap);
+			heap->count.span_freed++;
+			hk_span_free(p);
+			if (busy)
+				heap->busy = busy;
+			else
+				leave(heap);
+		} else {
+			hk_span_free(p);
+		}
+	}
+	errno = saved;
+}
+
+HK_NOINLINE void hk_free_slow(void *p)
+{
+	struct hk_heap *heap = hk_heap_mine();
+	if (!p)
+		return;
+	if (HK_UNLIKELY(!hk_region_has(p))) {
+		if (hk_heap_is_born(heap) && !hk_reentry_has(p))
+			heap->count.early_foreign++;
+		return hk_foreign_free(p);
+	}
+	/* Another thread's block whose slab is in a slot already: it was looked up then. */
+	struct hk_slab *slab = hk_slab_of_tiny(p);
+	struct hk_slot *slot = hk_slot_of(heap, slab);
+	struct hk_block *block = p;
+	if (HK_LIKELY(slot->slab == slab && slot->room > 1 && slot->head != block)) {
+		block->next = slot->head;
+		slot->head = block;
+		slot->room--;
+		return;
+	}
+	free_other(heap, p);
+}
+
+/* ---- the rest ---- */
+
+size_t hk_usable_bytes(const void *p)
+{
+	if (!p)
+		return 0;
+	if (HK_UNLIKELY(!hk_region_has(p)))
+		return hk_foreign_usable(p);
+	struct hk_found f = hk_find(p);
+	HK_CHECK(f.kind >= HK_FOUND_BLOCK, "realloc or malloc_usable_size of no live block", p);
+	HK_CHECK(f.kind != HK_FOUND_BLOCK || hk_slab_has_block(f.slab, p),
+		 "realloc or malloc_usable_size of a pointer inside a block", p);
+	return f.bytes;
+}
+
+static bool resize_span(struct hk_heap *heap, void *p, size_t size)
+{
+	if (!hk_heap_is_born(heap) || heap->busy)
+		return false;
+	enter(heap);
+	bool done = hk_span_resize(p, size);
+	heap->count.span_resized += done;
+	leave(heap);
+	return done;
+}
+
+void *hk_realloc_slow(void *p, size_t size)
+{
+	if (HK_UNLIKELY(!hk_region_has(p)))
+		return hk_foreign_realloc(p, size);
+	size_t old = hk_usable_bytes(p);
+	struct hk_heap *heap = hk_heap_mine();
+	if (size <= old && size + old / 4 + HK_GRANULE > old)
+		return p; /* shrinks by less than a smaller class would save */
+	if (size > PTRDIFF_MAX)
+		return out_of_memory();
+	if (old > HK_MEDIUM_MAX && size > HK_MEDIUM_MAX && resize_span(heap, p, size))
+		return p;
+	void *to = hk_malloc_fast(size);
+	if (!to)
+		return size <= old ? p : NULL;
+	if (old > HK_MEDIUM_MAX && size > old && hk_heap_is_born(hk_heap_mine()))
+		hk_span_copy(hk_heap_mine(), to, p, old);
+	else
+		memcpy(to, p, size < old ? size : old);
+	hk_free_fast(p);
+	return to;
+}

@@ -1,0 +1,24 @@
+/* tiny_slow.h - what the api layer needs beyond malloc and free: cold or warm, never hot. */
+#ifndef HK_TINY_TINY_SLOW_H
+#define HK_TINY_TINY_SLOW_H
+
+#include "tiny/tiny_fast.h"
+
+/* SIZE bytes aligned to ALIGN, a power of two. Where ZERO is not NULL, *ZERO says whether the block
+ * reads as zero already. NULL and ENOMEM. */
+void *hk_alloc_slow(size_t size, size_t align, bool *zero);
+
+/* Bytes usable at P; 0 for NULL. Foreign and dead pointers are the caller's misuse: fatal. */
+size_t hk_usable_bytes(const void *p);
+
+/* realloc for PTR that is not NULL and SIZE that is not 0. */
+void *hk_realloc_slow(void *p, size_t size);
+
+/* ---- provided by the api layer ---- */
+
+/* A pointer outside the region: on to the next allocator's function, or abort. */
+void hk_foreign_free(void *p);
+void *hk_foreign_realloc(void *p, size_t size);
+size_t hk_foreign_usable(const void *p);
+
+#endif

@@ -1,0 +1,206 @@
+#!/bin/bash
+# deb_test.sh - make deb gives packages that are lintian-clean, install, serve, and go without a
+# trace, and that never touch ld.so.preload.
+#
+# Installs below a root of its own (dpkg --root: any user, nothing of the system is touched), and,
+# as root where overlay mounts are allowed, once more for real into a throw-away copy of the running
+# system, where the ldconfig trigger must do its work. lintian is installed by apt-get as root.
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+need_built
+command -v dpkg-deb >/dev/null || skip "no Debian system (dpkg-deb is missing)"
+PATH=$PATH:/usr/sbin:/sbin
+preload=/etc/ld.so.preload
+preload_before=$(stat -c '%i %Y %s' $preload 2>/dev/null || echo none)
+left_out=()
+
+leave_out() {
+	left_out+=("$*")
+	echo "deb_test: skipped: $*"
+}
+
+test_build() {
+	local out sums
+	out=$BUILD/deb
+	fragment deb >"$tmp/out"
+	sums=$(cd "$out" && sha256sum ./*.deb)
+	check_same "two packages, nothing else" "2 2" \
+		"$(find "$out" -mindepth 1 | wc -l) $(wc -l <<<"$sums")"
+	fragment deb >"$tmp/out"
+	check_same "the same tree gives the same packages" "$sums" "$(cd "$out" && sha256sum ./*.deb)"
+	lib_deb=$(echo "$out"/libhakmem0_*.deb)
+	dev_deb=$(echo "$out"/libhakmem-dev_*.deb)
+	libdir=/usr/lib/$($CC -print-multiarch)
+	check_same "control files of libhakmem0" "control md5sums shlibs triggers" \
+		"$(control_files "$lib_deb")"
+	check_same "control files of libhakmem-dev" "control md5sums" "$(control_files "$dev_deb")"
+	check_same "the ldconfig trigger" "activate-noawait ldconfig" \
+		"$(dpkg-deb -I "$lib_deb" triggers)"
+	check_same "no package has ld.so.preload" "" \
+		"$( (dpkg-deb -c "$lib_deb"; dpkg-deb -c "$dev_deb") | grep -F ld.so.preload || :)"
+}
+
+control_files() {
+	dpkg-deb --ctrl-tarfile "$1" | tar -t | sed 's|^\./||' | grep . | LC_ALL=C sort | paste -sd' '
+}
+
+test_lintian() {
+	local sudo=
+	if ! command -v lintian >/dev/null; then
+		if [[ $(id -u) != 0 ]] && sudo -n true 2>/dev/null; then
+			sudo="sudo -n"
+		fi
+		if [[ $(id -u) == 0 || -n $sudo ]]; then
+			echo "deb_test: installing lintian"
+			$sudo env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 install \
+				-qq -y --no-install-recommends lintian >"$tmp/apt" 2>&1 || tail -1 "$tmp/apt"
+		fi
+	fi
+	if ! command -v lintian >/dev/null; then
+		leave_out "lintian (to have it: apt-get install lintian)"
+		return 0
+	fi
+	lintian --allow-root --fail-on error,warning "$lib_deb" "$dev_deb" >"$tmp/out" 2>&1 || {
+		cat "$tmp/out" >&2
+		fail "lintian"
+	}
+	check_same "lintian says nothing" "" "$(grep -E '^[EW]:' "$tmp/out" || :)"
+}
+
+# Files of a root without dpkg's own notes.
+root_list() {
+	file_list "$1" | grep -vE '^[df] [0-7]+ \./var(/|$| )' || :
+}
+
+dpkg_in() {
+	local root=$1
+	shift
+	dpkg --root="$root" --force-not-root --log="$tmp/dpkg.log" "$@" >"$tmp/dpkg.out" 2>&1 || {
+		cat "$tmp/dpkg.out" >&2
+		return 1
+	}
+}
+
+# A root that knows of libc alone, as installed on this system, and has an ld.so.preload to lose.
+make_root() {
+	mkdir -p "$1"/var/lib/dpkg/{info,updates,triggers} "$1/etc"
+	dpkg-query -s libc6 libc6-dev >"$1/var/lib/dpkg/status"
+	: >"$1/var/lib/dpkg/available"
+	echo "# as the administrator left it" >"$1$preload"
+}
+
+test_root() {
+	local root=$tmp/root before
+	dpkg-query -s libc6 libc6-dev >/dev/null 2>&1 || {
+		leave_out "dpkg --root (libc6 or libc6-dev is not installed as a package)"
+		return 0
+	}
+	make_root "$root"
+	before=$(root_list "$root")
+	if dpkg_in "$root" -i "$dev_deb" 2>/dev/null; then
+		fail "libhakmem-dev installs without libhakmem0"
+	fi
+	dpkg_in "$root" -P libhakmem-dev
+	check "dpkg -i" dpkg_in "$root" -i "$lib_deb" "$dev_deb"
+	check_same "both are installed" "ii ii" \
+		"$(dpkg-query --admindir="$root/var/lib/dpkg" -W -f '${db:Status-Abbrev}' 'libhakmem*' |
+			xargs)"
+	check_same "installed files are as packed" "" \
+		"$(dpkg --root="$root" --force-not-root --verify 'libhakmem0' 2>&1 || :)"
+	check_installed "$root"
+	check_served "$root"
+	check "dpkg -P" dpkg_in "$root" -P libhakmem-dev libhakmem0
+	check_same "purge leaves what was there before, ld.so.preload too" "$before" "$(root_list "$root")"
+	check_same "dpkg has forgotten them" "" \
+		"$(find "$root/var/lib/dpkg/info" -name 'libhakmem*'; \
+			grep -A1 '^Package: libhakmem' "$root/var/lib/dpkg/status" || :)"
+}
+
+check_installed() {
+	local root=$1 f
+	for f in $libdir/libhakmem.so.$version $libdir/libhakmem.a $libdir/libhakmem_core.a \
+		$libdir/pkgconfig/hakmem.pc /usr/include/hakmem/hakmem.h \
+		/usr/share/man/man7/hakmem.7.gz /usr/share/man/man3/hakmem.3.gz \
+		/usr/share/hakmem/profiles/default.conf /usr/share/doc/libhakmem0/copyright \
+		/usr/share/doc/libhakmem0/changelog.Debian.gz \
+		/usr/share/doc/libhakmem-dev/changelog.Debian.gz; do
+		check "installed: $f" test -f "$root$f" -a ! -L "$root$f"
+	done
+	check_same "links" "libhakmem.so.$version libhakmem.so.$soversion" \
+		"$(readlink "$root$libdir/libhakmem.so.$soversion") $(readlink "$root$libdir/libhakmem.so")"
+	check_same "links without a target" "" "$(find "$root/usr" -xtype l)"
+	check_same "no debug sections" "" "$(readelf -SW "$root$libdir/libhakmem.so" \
+		"$root$libdir"/libhakmem*.a | grep -E '\.debug_|\.comment' || :)"
+	check_same "nothing below /etc but what was there" "$root$preload" "$(find "$root/etc" ! -type d)"
+}
+
+check_served() {
+	local root=$1 lib
+	lib=$root$libdir/libhakmem.so.$soversion
+	check "preloaded program" env LD_PRELOAD="$lib" "$tmp/plain" >"$tmp/out"
+	check_same "preloaded program runs on the packaged library" "$(who "$lib" 1)" "$(cat "$tmp/out")"
+	$CC -DWITH_HEADER -I"$root/usr/include" -o "$tmp/linked" tests/package/who.c \
+		-L"$root$libdir" -lhakmem
+	check "linked program" env LD_LIBRARY_PATH="$root$libdir" "$tmp/linked" >"$tmp/out"
+	check_same "linked program runs on the packaged library" "$(who "$lib" 1)" "$(cat "$tmp/out")"
+	$CC -DWITH_HEADER -I"$root/usr/include" -o "$tmp/archive" tests/package/who.c \
+		"$root$libdir/libhakmem.a" -pthread
+	check "program with the packaged archive" "$tmp/archive" >"$tmp/out"
+	check_same "the stripped archive still serves" "$(who "$tmp/archive" 1)" "$(cat "$tmp/out")"
+}
+
+# Runs inside the mount namespace of test_system; every change goes to the tmpfs at $1.
+in_throwaway_system() {
+	local over=$1 sys=$1/sys
+	mount -t tmpfs -o size=256m hakmem-test "$over"
+	mkdir "$over/upper" "$over/work" "$sys"
+	mount -t overlay -o "lowerdir=/,upperdir=$over/upper,workdir=$over/work" overlay "$sys"
+	mount --rbind /dev "$sys/dev"
+	mount -t proc proc "$sys/proc"
+	[[ $2 != probe ]] || return 0
+	cp "$lib_deb" "$dev_deb" "$tmp/plain" "$sys/mnt/"
+	chroot "$sys" dpkg -P libhakmem-dev libhakmem0 >/dev/null 2>&1 || :
+	chroot "$sys" dpkg -i "/mnt/${lib_deb##*/}" "/mnt/${dev_deb##*/}"
+	chroot "$sys" ldconfig -p | grep -F "libhakmem.so.$soversion" >"$over/cache" || :
+	chroot "$sys" env LD_PRELOAD="libhakmem.so.$soversion" /mnt/plain >"$over/who"
+	chroot "$sys" dpkg -P libhakmem-dev libhakmem0
+	rm "$sys"/mnt/*.deb "$sys/mnt/plain"
+	chroot "$sys" ldconfig -p | grep -F libhakmem >"$over/cache.after" || :
+	# Notes and caches of dpkg, man-db and ldconfig may differ; no other file may.
+	(cd "$over/upper" && find . ! -type d | grep -vE '^\./var/(lib/dpkg|log|cache)/' |
+		grep -vE '^\./(etc/ld\.so\.cache|var/cache/ldconfig/aux-cache)$') >"$over/files" || :
+	grep -rl hakmem "$over/upper/etc" >>"$over/files" || :
+	cp "$over"/{cache,who,cache.after,files} "$tmp/system/"
+}
+
+test_system() {
+	if [[ $(id -u) != 0 ]]; then
+		leave_out "dpkg -i into a throw-away copy of the system (needs root)"
+		return 0
+	fi
+	mkdir "$tmp/over" "$tmp/system"
+	export -f in_throwaway_system
+	export lib_deb dev_deb tmp soversion
+	if ! unshare -m bash -euc "in_throwaway_system '$tmp/over' probe" >"$tmp/out" 2>&1; then
+		leave_out "dpkg -i into a throw-away copy of the system ($(tail -1 "$tmp/out"))"
+		return 0
+	fi
+	unshare -m bash -euc "in_throwaway_system '$tmp/over' run" >"$tmp/out" 2>&1 || {
+		cat "$tmp/out" >&2
+		fail "install and purge in a copy of the system"
+	}
+	check "the trigger made ldconfig find it" grep -qE "${libdir#/usr}/libhakmem.so.$soversion$" \
+		"$tmp/system/cache"
+	check_same "preloaded by its bare name" "malloc's block is hakmem's: 1" \
+		"$(tail -1 "$tmp/system/who")"
+	check_same "purge takes it out of the loader's cache" "" "$(cat "$tmp/system/cache.after")"
+	check_same "purge leaves no file" "" "$(cat "$tmp/system/files")"
+}
+
+$CC -o "$tmp/plain" tests/package/who.c
+test_build
+test_lintian
+test_root
+test_system
+check_same "$preload of this system is untouched" "$preload_before" \
+	"$(stat -c '%i %Y %s' $preload 2>/dev/null || echo none)"
+echo "deb_test: $checks checks passed${left_out:+, parts skipped: ${#left_out[@]}}"
