@@ -14,10 +14,10 @@
 #include "heap/process.h"
 #include "os/os.h"
 
-enum { WIPED, WHOLE, REPAIRING };
+enum { WIPED, WHOLE = HK_FORK_WHOLE, REPAIRING };
 
 static uint32_t no_word = WHOLE;
-static uint32_t *fork_word = &no_word; /* [A] WIPED in a child that has not looked yet */
+uint32_t *hk_fork_word = &no_word;
 
 static void repair_pool(struct hk_pool *pool)
 {
@@ -79,14 +79,12 @@ HK_COLD static void repair(void)
 			repair_heap(hk_heaps[i], (enum hk_heap_state)hk_heap_states[i]);
 }
 
-void hk_fork_check(void)
+void hk_fork_repair(void)
 {
-	uint32_t wiped = WIPED, *word = hk_load_acq(&fork_word);
-	if (HK_LIKELY(hk_load_acq(word) == WHOLE)) /* pairs with the store below */
-		return;
+	uint32_t wiped = WIPED, *word = hk_load_acq(&hk_fork_word);
 	if (hk_cas_acq(word, &wiped, REPAIRING)) {
 		repair();
-		hk_store_rel(word, WHOLE);
+		hk_store_rel(word, WHOLE); /* pairs with hk_fork_check */
 	}
 	while (hk_load_acq(word) != WHOLE)
 		hk_os_yield();
@@ -94,7 +92,7 @@ void hk_fork_check(void)
 
 static void in_child(void)
 {
-	hk_store(&no_word, fork_word == &no_word ? WIPED : WHOLE);
+	hk_store(&no_word, hk_fork_word == &no_word ? WIPED : WHOLE);
 	hk_fork_check();
 }
 
@@ -103,7 +101,7 @@ void hk_fork_start(void)
 	uint32_t *word = hk_os_fork_word();
 	if (word) {
 		*word = WHOLE;
-		hk_store_rel(&fork_word, word);
+		hk_store_rel(&hk_fork_word, word);
 	}
 }
 

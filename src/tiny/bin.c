@@ -7,10 +7,12 @@
 #include "tiny/remote.h"
 
 #define BATCH_BYTES 2048u          /* a refill goes on until it has that much ... */
+#define WHOLE_LIST 4u               /* a list of up to so many caps is taken whole */
 #define BATCH_BLOCKS 16u           /* ... or that many */
 #define CARVE_FIRST_BYTES 4096u    /* the page that a small program touches */
 #define CARVE_BYTES 16384u
-#define BIN_MAX_BYTES (256u << 10) /* cap of one class */
+#define BIN_FIRST_BYTES 6144u      /* cap of a class to begin with */
+#define BIN_MAX_BYTES (256u << 10) /* and at most */
 #define MEDIUM_BIN_MAX_BYTES (128u << 10)
 #define EMPTY_CHUNKS_MAX 32u       /* kept in a heap: a class's slabs come and go */
 #define SHARED_BATCH_BYTES 512u
@@ -125,7 +127,7 @@ static void class_open(struct hk_heap *heap, unsigned c)
 	uint32_t size = hk_classes[c].size;
 	heap->cap_bytes -= (size_t)cs->cap * size;
 	if (c < HK_TINY_CLASSES)
-		cs->cap = (uint32_t)hk_max(2048 / size, 4);
+		cs->cap = (uint32_t)hk_max(BIN_FIRST_BYTES / size, 4);
 	else
 		cs->cap = size <= 32768 ? 2 : size <= 65536;
 	heap->cap_bytes += (size_t)cs->cap * size;
@@ -162,7 +164,8 @@ static struct hk_block *split(struct hk_block *list, uint32_t count)
 	return rest;
 }
 
-/* Takes up to MOST free blocks of the slab, or carves some. *ZERO: they were never used. */
+/* Takes the slab's free blocks, MOST if there are far more, or carves some. A whole list is taken in
+ * O(1), MOST of it by walking. *ZERO: they were never used. */
 static struct hk_block *slab_take(struct hk_heap *heap, struct hk_slab *slab, uint32_t most,
 				  uint32_t *count, bool *zero)
 {
@@ -171,8 +174,9 @@ static struct hk_block *slab_take(struct hk_heap *heap, struct hk_slab *slab, ui
 	*zero = false;
 	if (list) {
 		uint32_t n = hk_slab_carved_blocks(slab) - slab->live;
-		slab->free = n > most ? split(list, most) : NULL;
-		*count = n > most ? most : n;
+		bool all = n / WHOLE_LIST <= most;
+		slab->free = all ? NULL : split(list, most);
+		*count = all ? n : most;
 		if (cs->last == slab)
 			heap->count.refill_slab++;
 		else if (slab->list == 1)
@@ -246,7 +250,18 @@ static struct hk_block *gather(struct hk_heap *heap, unsigned c, uint32_t want, 
 struct hk_block *hk_slabs_take(struct hk_heap *heap, unsigned c, uint32_t want, uint32_t *count)
 {
 	bool zero;
-	return gather(heap, c, want, want, count, &zero);
+	struct hk_block *list = gather(heap, c, want, want, count, &zero), *rest;
+	if (list && *count > want) {
+		struct hk_slab *slab = heap->classes[c].last;
+		rest = split(list, want);
+		while (rest) { /* others want some as well */
+			struct hk_block *next = rest->next;
+			hk_slab_put(heap, slab, rest, rest, 1);
+			rest = next;
+			--*count;
+		}
+	}
+	return list;
 }
 
 bool hk_bin_refill(struct hk_heap *heap, unsigned c, bool *zero)
@@ -293,12 +308,15 @@ void hk_bin_grant(struct hk_heap *heap, unsigned c, uint32_t counted, int32_t bu
 	bin->grant = bin->budget = budget;
 }
 
-uint32_t hk_bin_count(struct hk_heap *heap, unsigned c)
+/* Blocks in the bin, by walking, or MOST + 1 if there are more. */
+static uint32_t count_up_to(const struct hk_heap *heap, unsigned c, uint32_t most)
 {
-	struct hk_bin *bin = &heap->bins[c];
+	const struct hk_bin *bin = &heap->bins[c];
+	const struct hk_block *block = bin->head;
 	uint32_t n = 0, bound = heap->classes[c].counted + (uint32_t)(bin->grant - bin->budget);
-	for (struct hk_block *block = bin->head; block; block = block->next)
-		HK_CHECK(n++ < bound, "double free, or a corrupt list of free blocks", block);
+	for (; block && n <= most; block = block->next)
+		n++;
+	HK_CHECK(n <= bound, "double free, or a corrupt list of free blocks", bin->head);
 	return n;
 }
 
@@ -360,23 +378,29 @@ static bool grow(struct hk_heap *heap, unsigned c)
 	return true;
 }
 
-void hk_bin_spent(struct hk_heap *heap, unsigned c)
+bool hk_bin_spent(struct hk_heap *heap, unsigned c)
 {
 	struct hk_class_state *cs = &heap->classes[c];
-	if (!cs->cap && !cs->used)
+	if (HK_UNLIKELY(!cs->cap && !cs->used))
 		class_open(heap, c);
 	cs->used = true;
-	uint32_t n = hk_bin_count(heap, c);
 	heap->count.bin_counted++;
-	/* Grow where counting is frequent for what is there, or where the bin runs over and empty in
-	 * turn; not where a program only frees. */
-	if (n <= cs->cap / 2 ? n > cs->cap / 8 : cs->refills != 0)
-		grow(heap, c);
-	if (n > cs->cap / 2) {
-		hk_bin_cut(heap, c, cs->cap / 2);
-		n = cs->cap / 2;
-		cs->refills = 0;
-		heap->count.bin_flushed++;
-	}
+	uint32_t n = count_up_to(heap, c, cs->cap / 2);
+	if (n > cs->cap / 2)
+		return false;
+	if (n > cs->cap / 8)
+		grow(heap, c); /* counted often for what is there */
 	hk_bin_grant(heap, c, n, (int32_t)(cs->cap - n));
+	return true;
+}
+
+void hk_bin_overflow(struct hk_heap *heap, unsigned c)
+{
+	struct hk_class_state *cs = &heap->classes[c];
+	if (cs->refills)
+		grow(heap, c); /* it runs over and empty in turn; a program that only frees needs no more */
+	cs->refills = 0;
+	heap->count.bin_flushed++;
+	hk_bin_cut(heap, c, cs->cap / 2);
+	hk_bin_grant(heap, c, cs->cap / 2, (int32_t)(cs->cap - cs->cap / 2));
 }

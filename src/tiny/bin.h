@@ -2,7 +2,7 @@
  *
  * refill: bin empty      <- remote queue, partial slabs fullest first, carving, new slab
  * flush:  budget spent   -> count; over half the cap: the rest to the slabs, or on to other heaps
- * Threads: the heap's lock is held in every function.
+ * Threads: the heap's lock is held in every function but hk_bin_spent.
  */
 #ifndef HK_TINY_BIN_H
 #define HK_TINY_BIN_H
@@ -22,11 +22,12 @@ void hk_bin_grant(struct hk_heap *heap, unsigned c, uint32_t counted, int32_t bu
 /* Empties a bin that went quiet, takes its cap back to the first one, releases empty slabs. */
 void hk_bin_quiet(struct hk_heap *heap, unsigned c);
 
-/* The budget is spent: counts, then grows the cap or cuts. */
-void hk_bin_spent(struct hk_heap *heap, unsigned c);
+/* The budget is spent: counts half a cap of blocks at most and grants anew; false if there are more.
+ * Needs no lock: the owner's words alone. Fatal beyond I2's bound (a cycle: a double free). */
+bool hk_bin_spent(struct hk_heap *heap, unsigned c);
 
-/* Blocks in the bin, by walking; fatal beyond I2's bound (a cycle: a double free). */
-uint32_t hk_bin_count(struct hk_heap *heap, unsigned c);
+/* Cuts a bin that holds more than half its cap, or lets the cap grow. */
+void hk_bin_overflow(struct hk_heap *heap, unsigned c);
 
 /* Puts COUNT linked blocks HEAD .. TAIL of class C back into their slab. */
 void hk_slab_put(struct hk_heap *heap, struct hk_slab *slab, struct hk_block *head,

@@ -129,8 +129,17 @@ void hk_slab_own(struct hk_slab *slab, struct hk_heap *heap);
  * or where none can be made. Also notices a fork. */
 struct hk_heap *hk_heap_birth(void);
 
+extern uint32_t *hk_fork_word; /* [A] reads HK_FORK_WHOLE, but in a child that has not looked yet */
+#define HK_FORK_WHOLE 1u
+void hk_fork_repair(void);
+
 /* Must be called before a slow path takes a lock: repairs a forked child's locks once. */
-void hk_fork_check(void);
+HK_INLINE void hk_fork_check(void)
+{
+	/* pairs with the store in hk_fork_repair */
+	if (HK_UNLIKELY(hk_load_acq(hk_load_acq(&hk_fork_word)) != HK_FORK_WHOLE))
+		hk_fork_repair();
+}
 
 /* A slab with room of class C from a parked heap of the same node, now HEAP's; or NULL. HEAP's lock
  * is held. */

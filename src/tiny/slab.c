@@ -93,7 +93,6 @@ struct hk_slab *hk_slab_new(struct hk_pool *pool, unsigned c, struct hk_heap *he
 
 void hk_slab_own(struct hk_slab *slab, struct hk_heap *heap)
 {
-	hk_store(&slab->shared, heap->shared);
 	hk_store(&slab->heap, heap);
 	hk_store_rel(&slab->tag, heap->tag);
 }

@@ -36,7 +36,7 @@ struct hk_slab {
 	uint32_t bin_offset;     /* [C] of the class's bin in a heap */
 	uint8_t class_index;     /* [C] */
 	uint8_t list;            /* [L:heap] partial list that it is in + 1, 0 = none */
-	uint8_t shared;          /* [A] owned by a node's shared heap */
+	uint8_t spare;
 	uint8_t zero;            /* [L:heap] the uncarved part reads as zero */
 	struct hk_heap *heap;    /* [A] owner; written under both locks when it moves */
 	struct hk_block *free;   /* [L:heap] last in, first out */

@@ -139,12 +139,15 @@ HK_NOINLINE void *hk_malloc_slow(size_t size)
 
 HK_NOINLINE void hk_free_spent(struct hk_heap *heap, struct hk_bin *bin)
 {
-	int saved = errno;
+	unsigned c = (unsigned)(bin - heap->bins);
 	if (HK_UNLIKELY(heap->busy))
 		return; /* a signal handler: the next free counts */
+	if (HK_LIKELY(hk_bin_spent(heap, c)))
+		return;
+	int saved = errno;
 	enter(heap);
 	hk_lock(&heap->lock);
-	hk_bin_spent(heap, (unsigned)(bin - heap->bins));
+	hk_bin_overflow(heap, c);
 	hk_unlock(&heap->lock);
 	leave(heap);
 	errno = saved;
@@ -170,10 +173,6 @@ static void free_block(struct hk_heap *heap, struct hk_slab *slab, void *p)
 	}
 	if (hk_load(&slab->heap) == heap)
 		return push_own(heap, slab, p);
-	if (hk_load(&slab->shared)) {
-		heap->count.early_shared_block++;
-		return push_own(heap, slab, p);
-	}
 	enter(heap);
 	hk_remote_gather(heap, slab, p);
 	leave(heap);
