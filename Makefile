@@ -5,6 +5,7 @@ VARIANT ?= release
 BUILD ?= build
 CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
 AR ?= ar
+OBJCOPY ?= objcopy
 PYTHON ?= python3
 
 include config/$(VARIANT).mk
@@ -59,13 +60,14 @@ $(LIB): $(BUILD)/libhakmem.so.$(VERSION)
 	@ln -sf libhakmem.so.$(VERSION) $(BUILD)/libhakmem.so.$(SOVERSION)
 	@ln -sf libhakmem.so.$(SOVERSION) $@
 
+# One object each: who takes malloc takes the exit report and the root symbol too, and names that
+# are not exported stay inside.
 $(BUILD)/libhakmem.a: $(OBJ)
-	@echo '  AR $@'
-	@rm -f $@ && $(AR) rcs $@ $(OBJ)
-
 $(BUILD)/libhakmem_core.a: $(CORE_OBJ)
+$(BUILD)/libhakmem.a $(BUILD)/libhakmem_core.a:
 	@echo '  AR $@'
-	@rm -f $@ && $(AR) rcs $@ $(CORE_OBJ)
+	@$(LD) -r $^ -o $(@:.a=.o) && $(OBJCOPY) --localize-hidden $(@:.a=.o)
+	@rm -f $@ && $(AR) rcs $@ $(@:.a=.o)
 
 clean:
 	rm -rf $(BUILD)

@@ -45,6 +45,23 @@ HK_COLD static void *new_failed(size_t size, size_t align)
 	hk_fatal("operator new: out of memory, and no C++ library to throw", NULL);
 }
 
+/* A new_handler may throw, which nothrow new turns into NULL: libstdc++'s own catches it, and asks
+ * our throwing new. Without it there is no handler either. */
+HK_COLD static void *next_nothrow(const char *name, size_t size, const void *nothrow)
+{
+	void *(*next)(size_t, const void *);
+	*(void **)&next = hk_os_symbol(name, true);
+	return next ? next(size, nothrow) : NULL;
+}
+
+HK_COLD static void *next_aligned_nothrow(const char *name, size_t size, size_t align,
+					  const void *nothrow)
+{
+	void *(*next)(size_t, size_t, const void *);
+	*(void **)&next = hk_os_symbol(name, true);
+	return next ? next(size, align, nothrow) : NULL;
+}
+
 #define NEW(symbol)                                                \
 	HK_EXPORT void *symbol(size_t size);                       \
 	HK_EXPORT void *symbol(size_t size)                        \
@@ -58,8 +75,7 @@ HK_COLD static void *new_failed(size_t size, size_t align)
 	HK_EXPORT void *symbol(size_t size, const void *nothrow)       \
 	{                                                              \
 		void *p = hk_malloc_fast(size);                        \
-		(void)nothrow;                                         \
-		return HK_LIKELY(p) ? p : try_handlers(size, HK_GRANULE); \
+		return HK_LIKELY(p) ? p : next_nothrow(#symbol, size, nothrow); \
 	}
 
 #define NEW_ALIGNED(symbol)                                      \
@@ -75,8 +91,7 @@ HK_COLD static void *new_failed(size_t size, size_t align)
 	HK_EXPORT void *symbol(size_t size, size_t align, const void *nothrow)  \
 	{                                                                       \
 		void *p = hk_alloc_slow(size, align, NULL);                     \
-		(void)nothrow;                                                  \
-		return HK_LIKELY(p) ? p : try_handlers(size, align);            \
+		return HK_LIKELY(p) ? p : next_aligned_nothrow(#symbol, size, align, nothrow); \
 	}
 
 /* The second and third arguments (size, alignment, nothrow) are not looked at. */

@@ -6,6 +6,7 @@
 #include "api/api.h"
 #include "base/atomic.h"
 #include "base/check.h"
+#include "heap/process.h"
 #include "observe/options.h"
 #include "observe/say.h"
 #include "tiny/reentry.h"
@@ -15,6 +16,9 @@
 static void *next_function(const char *name, const void *p)
 {
 	static bool said;
+	hk_process_init(); /* may be the first call of the process: options are not read yet */
+	if ((uintptr_t)p - hk_region.base < hk_region.reserved_bytes)
+		hk_fatal("free or realloc of a pointer that is no live block", p);
 	void *f = hk_options.foreign == HK_FOREIGN_ABORT ? NULL : hk_os_symbol(name, true);
 	if (!f)
 		hk_fatal("free or realloc of a pointer that is not ours", p);

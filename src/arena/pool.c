@@ -185,6 +185,8 @@ static void chunks_give_locked(struct hk_pool *pool, size_t index, unsigned firs
 void hk_pool_chunks_free(struct hk_pool *pool, void *p, unsigned count)
 {
 	hk_lock(&pool->lock);
+	if (hk_code_kind(hk_super_at(hk_super_index(p))->code[hk_chunk_index(p)]) == HK_CODE_SPAN)
+		pool->span_chunks -= count;
 	chunks_give_locked(pool, hk_super_index(p), hk_chunk_index(p), count);
 	hk_pool_shed_locked(pool, SIZE_MAX);
 	hk_unlock(&pool->lock);

@@ -12,6 +12,7 @@ static void empty_bins(struct hk_heap *heap)
 {
 	for (unsigned c = 0; c < HK_CLASSES; c++)
 		hk_bin_quiet(heap, c);
+	hk_bins_give_back(heap);
 }
 
 void hk_heap_settle(struct hk_heap *heap)

@@ -19,6 +19,7 @@ void hk_heap_tick(struct hk_heap *heap, uint32_t now_ms)
 		cs->used = false;
 		cs->quiet_budget = (uint32_t)heap->bins[c].budget;
 	}
+	hk_bins_give_back(heap);
 	hk_remote_flush(heap, false);
 	hk_unlock(&heap->lock);
 	hk_pool_tick(hk_heap_pool(heap), now_ms);
@@ -34,6 +35,7 @@ static void trim_heap(struct hk_heap *heap, bool mine)
 	if (mine) {
 		for (unsigned c = 0; c < HK_CLASSES; c++)
 			hk_bin_quiet(heap, c);
+		hk_bins_give_back(heap);
 		hk_remote_flush(heap, false);
 	}
 	if (state == HK_HEAP_LIVE || state == HK_HEAP_PARKED || state == HK_HEAP_SHARED)

@@ -6,22 +6,7 @@
 #include "heap/process.h"
 #include "tiny/find.h"
 
-#define BIN_WALK_MAX 65536u
-
-/* Blocks in a bin that its thread may be changing: each is looked up before it is read. */
-static uint32_t bin_walk(const struct hk_bin *bin, unsigned c)
-{
-	const struct hk_block *b = hk_load(&bin->head);
-	uint32_t n = 0;
-	while (b && n < BIN_WALK_MAX && hk_region_has(b)) {
-		struct hk_found f = hk_find(b);
-		if (f.kind != HK_FOUND_BLOCK || f.slab->class_index != c || !hk_slab_has_block(f.slab, b))
-			break;
-		n++;
-		b = hk_load(&b->next);
-	}
-	return n;
-}
+#define BIN_MAX (1u << 24)
 
 static void add_counters(struct hk_counters *sum, const struct hk_counters *more)
 {
@@ -33,13 +18,16 @@ static void add_counters(struct hk_counters *sum, const struct hk_counters *more
 
 static void read_heap(struct hk_snapshot *out, const struct hk_heap *heap)
 {
-	uint64_t in_slots = 0, in_bins = 0, spent = 0;
+	uint64_t in_slots = 0, in_bins = 0, spent = 0, pops = 0;
 	add_counters(&out->sum, &heap->count);
 	for (unsigned c = 0; c < HK_CLASSES; c++) {
-		uint32_t n = bin_walk(&heap->bins[c], c);
+		uint32_t n = hk_load(&heap->classes[c].counted) - hk_load(&heap->bins[c].pops) +
+			     (uint32_t)(hk_load(&heap->classes[c].grant) - hk_load(&heap->bins[c].budget));
+		pops += hk_load(&heap->bins[c].pops);
+		n = n < BIN_MAX ? n : 0; /* its thread is between two of the stores */
 		in_bins += n;
 		out->bin_bytes += (size_t)n * hk_classes[c].size;
-		spent += (uint64_t)((int64_t)hk_load(&heap->bins[c].grant) - hk_load(&heap->bins[c].budget));
+		spent += (uint64_t)((int64_t)hk_load(&heap->classes[c].grant) - hk_load(&heap->bins[c].budget));
 	}
 	for (unsigned i = 0; i < HK_SLOTS; i++)
 		if (hk_load(&heap->slots[i].slab))
@@ -48,8 +36,8 @@ static void read_heap(struct hk_snapshot *out, const struct hk_heap *heap)
 	out->bin_blocks += in_bins;
 	out->sum.tls_sll += spent;
 	out->free_blocks += n->tls_sll + spent + n->ss_remote + in_slots - n->flush_remote + n->span_freed;
-	out->malloc_blocks += n->refill_blocks + n->tls_sll + spent + n->span_made - n->ss_local -
-			      n->flush_remote - in_bins;
+	out->sum.tls_pops += pops;
+	out->malloc_blocks += n->tls_pops + pops + n->span_made;
 }
 
 static void read_super(struct hk_snapshot *out, size_t index)

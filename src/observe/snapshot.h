@@ -1,7 +1,7 @@
 /* snapshot.h - one reading of the whole process, for reports and the figures of the libc family.
  *
  * Sums over heaps and the side table. Each pool's lock is held for its part; bins of other threads
- * are walked while they change, so bin_bytes may be off by what was in flight. Threads: any.
+ * change meanwhile, so figures may be off by what was in flight. Threads: any.
  */
 #ifndef HK_OBSERVE_SNAPSHOT_H
 #define HK_OBSERVE_SNAPSHOT_H

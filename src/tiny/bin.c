@@ -8,12 +8,13 @@
 
 #define BATCH_BYTES 2048u          /* a refill goes on until it has that much ... */
 #define WHOLE_LIST 4u               /* a list of up to so many caps is taken whole */
+#define TOUCHED 8u                  /* slabs that a flush remembers */
+#define BORROW_BYTES (64u << 10)
 #define BATCH_BLOCKS 16u           /* ... or that many */
 #define CARVE_FIRST_BYTES 4096u    /* the page that a small program touches */
 #define CARVE_BYTES 16384u
 #define BIN_FIRST_BYTES 6144u      /* cap of a class to begin with */
-#define BIN_MAX_BYTES (256u << 10) /* and at most */
-#define MEDIUM_BIN_MAX_BYTES (128u << 10)
+#define BIN_MAX_BYTES (1u << 20)   /* and at most */
 #define EMPTY_CHUNKS_MAX 32u       /* kept in a heap: a class's slabs come and go */
 #define SHARED_BATCH_BYTES 512u
 
@@ -300,80 +301,124 @@ bool hk_bin_refill(struct hk_heap *heap, unsigned c, bool *zero)
 
 /* ---- flush ---- */
 
-void hk_bin_grant(struct hk_heap *heap, unsigned c, uint32_t counted, int32_t budget)
+uint32_t hk_bin_length(const struct hk_heap *heap, unsigned c)
 {
-	struct hk_bin *bin = &heap->bins[c];
-	heap->count.tls_sll += (uint64_t)((int64_t)bin->grant - bin->budget);
-	heap->classes[c].counted = counted;
-	bin->grant = bin->budget = budget;
-}
-
-/* Blocks in the bin, by walking, or MOST + 1 if there are more. */
-static uint32_t count_up_to(const struct hk_heap *heap, unsigned c, uint32_t most)
-{
+	const struct hk_class_state *cs = &heap->classes[c];
 	const struct hk_bin *bin = &heap->bins[c];
-	const struct hk_block *block = bin->head;
-	uint32_t n = 0, bound = heap->classes[c].counted + (uint32_t)(bin->grant - bin->budget);
-	for (; block && n <= most; block = block->next)
-		n++;
-	HK_CHECK(n <= bound, "double free, or a corrupt list of free blocks", bin->head);
-	return n;
+	return cs->counted + (uint32_t)(cs->grant - bin->budget) - bin->pops;
 }
 
-/* Gives the blocks of LIST to their slabs, neighbours of one slab together. */
-static void flush(struct hk_heap *heap, unsigned c, struct hk_block *list)
+void hk_bin_grant(struct hk_heap *heap, unsigned c, uint32_t length, int32_t budget)
 {
-	while (list) {
-		struct hk_slab *slab = hk_slab_of(list, c);
-		struct hk_block *head = list, *tail = list;
-		uint32_t n = 1;
-		HK_CHECK(slab->class_index == c && hk_slab_has_block(slab, head),
-			 "free of a pointer inside a block", head);
-		list = list->next;
-		if (hk_load(&slab->heap) != heap) {
-			heap->count.flush_remote++;
-			hk_remote_gather(heap, slab, head);
+	struct hk_class_state *cs = &heap->classes[c];
+	struct hk_bin *bin = &heap->bins[c];
+	heap->count.tls_sll += (uint64_t)((int64_t)cs->grant - bin->budget);
+	heap->count.tls_pops += bin->pops;
+	bin->pops = 0;
+	cs->counted = length;
+	cs->grant = bin->budget = budget;
+}
+
+struct touched {
+	struct hk_slab *slab[TOUCHED];
+	unsigned count;
+};
+
+HK_INLINE void touch(struct hk_heap *heap, struct touched *t, struct hk_slab *slab)
+{
+	for (unsigned i = t->count; i--;)
+		if (t->slab[i] == slab)
+			return;
+	if (t->count == TOUCHED) {
+		while (t->count)
+			settle(heap, t->slab[--t->count]);
+	}
+	t->slab[t->count++] = slab;
+}
+
+/* Gives the COUNT blocks of LIST to their slabs; each slab's place in the lists is found once. */
+static void flush(struct hk_heap *heap, unsigned c, struct hk_block *list, uint32_t count)
+{
+	const struct hk_class *class = &hk_classes[c];
+	struct touched t = {.count = 0};
+	uint32_t remote = 0, n = 0;
+	for (; list && n < count; n++) {
+		struct hk_block *block = list;
+		struct hk_slab *slab = hk_slab_of(block, c);
+		list = block->next;
+		size_t offset = (uintptr_t)block - slab->base;
+		HK_CHECK(slab->class_index == c &&
+				 (size_t)hk_class_index(class, offset) * class->size == offset,
+			 "free of a pointer inside a block", block);
+		if (HK_UNLIKELY(hk_load(&slab->heap) != heap)) {
+			remote++;
+			hk_remote_gather(heap, slab, block);
 			continue;
 		}
-		while (list && hk_slab_of(list, c) == slab) {
-			HK_CHECK(hk_slab_has_block(slab, list), "free of a pointer inside a block", list);
-			tail = list;
-			list = list->next;
-			n++;
-		}
-		heap->count.ss_local += n;
-		hk_slab_put(heap, slab, head, tail, n);
+		HK_CHECK(slab->live, "double free, or a corrupt list of free blocks", block);
+		block->next = slab->free;
+		slab->free = block;
+		slab->live--;
+		touch(heap, &t, slab);
 	}
+	HK_CHECK(!list && n == count, "double free, or a corrupt list of free blocks", list);
+	while (t.count)
+		settle(heap, t.slab[--t.count]);
+	heap->count.flush_remote += remote;
+	heap->count.ss_local += n - remote;
 }
 
 void hk_bin_cut(struct hk_heap *heap, unsigned c, uint32_t keep)
 {
 	struct hk_bin *bin = &heap->bins[c];
 	struct hk_block *rest = bin->head;
-	if (!rest)
+	uint32_t n = hk_bin_length(heap, c);
+	if (n <= keep)
 		return;
-	if (keep) {
-		struct hk_block *last = rest;
-		for (uint32_t i = 1; i < keep && last->next; i++)
-			last = last->next;
-		rest = last->next;
-		last->next = NULL;
-	} else {
+	if (keep)
+		rest = split(rest, keep);
+	else
 		bin->head = NULL;
+	flush(heap, c, rest, n - keep);
+}
+
+size_t hk_bin_extra_bytes; /* [A] borrowed by all heaps together */
+
+/* Sees to it that the heap's bins may hold BYTES. */
+static bool borrow(struct hk_heap *heap, size_t bytes)
+{
+	size_t own = hk_options.bin_kib << 10, all = hk_options.bin_extra_mib << 20;
+	if (bytes <= own + heap->borrowed_bytes)
+		return true;
+	size_t more = hk_align_up(bytes - own - heap->borrowed_bytes, BORROW_BYTES);
+	if (hk_add(&hk_bin_extra_bytes, more) + more > all) {
+		hk_sub(&hk_bin_extra_bytes, more);
+		return false;
 	}
-	flush(heap, c, rest);
+	heap->borrowed_bytes += more;
+	return true;
+}
+
+void hk_bins_give_back(struct hk_heap *heap)
+{
+	size_t own = hk_options.bin_kib << 10;
+	size_t need = heap->cap_bytes > own ? hk_align_up(heap->cap_bytes - own, BORROW_BYTES) : 0;
+	if (need < heap->borrowed_bytes) {
+		hk_sub(&hk_bin_extra_bytes, heap->borrowed_bytes - need);
+		heap->borrowed_bytes = need;
+	}
 }
 
 /* Doubles the cap if the class and the heap may hold that much. */
 static bool grow(struct hk_heap *heap, unsigned c)
 {
 	struct hk_class_state *cs = &heap->classes[c];
-	size_t more = (size_t)cs->cap * hk_classes[c].size;
-	size_t most = c < HK_TINY_CLASSES ? BIN_MAX_BYTES : MEDIUM_BIN_MAX_BYTES;
-	if (!more || 2 * more > most || heap->cap_bytes + more > hk_options.bin_kib << 10)
+	uint32_t more = cs->cap ? cs->cap : 1;
+	size_t bytes = (size_t)more * hk_classes[c].size;
+	if (cs->cap * hk_classes[c].size + bytes > BIN_MAX_BYTES || !borrow(heap, heap->cap_bytes + bytes))
 		return false;
-	heap->cap_bytes += more;
-	cs->cap *= 2;
+	heap->cap_bytes += bytes;
+	cs->cap += more;
 	heap->count.bin_grown++;
 	return true;
 }
@@ -384,23 +429,27 @@ bool hk_bin_spent(struct hk_heap *heap, unsigned c)
 	if (HK_UNLIKELY(!cs->cap && !cs->used))
 		class_open(heap, c);
 	cs->used = true;
-	heap->count.bin_counted++;
-	uint32_t n = count_up_to(heap, c, cs->cap / 2);
-	if (n > cs->cap / 2)
-		return false;
-	if (n > cs->cap / 8)
-		grow(heap, c); /* counted often for what is there */
+	uint32_t n = hk_bin_length(heap, c);
+	if (n > cs->cap - cs->cap / 4) {
+		/* Grows where it runs over and empty in turn; a program that only frees needs no more. */
+		if (!cs->refills || !grow(heap, c))
+			return false;
+		cs->refills = 0;
+		if (n > cs->cap - cs->cap / 4)
+			return false;
+	}
 	hk_bin_grant(heap, c, n, (int32_t)(cs->cap - n));
+	heap->count.bin_granted++;
 	return true;
 }
 
 void hk_bin_overflow(struct hk_heap *heap, unsigned c)
 {
 	struct hk_class_state *cs = &heap->classes[c];
-	if (cs->refills)
-		grow(heap, c); /* it runs over and empty in turn; a program that only frees needs no more */
+	/* Nothing was taken meanwhile: the program frees, and walking to the middle is for nothing. */
+	uint32_t keep = heap->bins[c].pops ? cs->cap / 2 : 0;
 	cs->refills = 0;
 	heap->count.bin_flushed++;
-	hk_bin_cut(heap, c, cs->cap / 2);
-	hk_bin_grant(heap, c, cs->cap / 2, (int32_t)(cs->cap - cs->cap / 2));
+	hk_bin_cut(heap, c, keep);
+	hk_bin_grant(heap, c, keep, (int32_t)(cs->cap - keep));
 }

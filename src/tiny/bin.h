@@ -16,18 +16,26 @@ bool hk_bin_refill(struct hk_heap *heap, unsigned c, bool *zero);
 /* Gives all but the first KEEP blocks of the bin back. */
 void hk_bin_cut(struct hk_heap *heap, unsigned c, uint32_t keep);
 
-/* Adds what the owner freed since the budget was set to the counters, and sets a new one. */
-void hk_bin_grant(struct hk_heap *heap, unsigned c, uint32_t counted, int32_t budget);
+/* Blocks in the bin (heap.h, I2). Owner, or lock holder where there is none. */
+uint32_t hk_bin_length(const struct hk_heap *heap, unsigned c);
+
+/* Adds what the owner did since the budget was set to the counters; says that the bin has LENGTH
+ * blocks now, and sets a new budget. */
+void hk_bin_grant(struct hk_heap *heap, unsigned c, uint32_t length, int32_t budget);
 
 /* Empties a bin that went quiet, takes its cap back to the first one, releases empty slabs. */
 void hk_bin_quiet(struct hk_heap *heap, unsigned c);
 
-/* The budget is spent: counts half a cap of blocks at most and grants anew; false if there are more.
- * Needs no lock: the owner's words alone. Fatal beyond I2's bound (a cycle: a double free). */
+/* The budget is spent: grants anew, with a larger cap perhaps; false: the bin must be cut. Needs no
+ * lock: the owner's words alone. */
 bool hk_bin_spent(struct hk_heap *heap, unsigned c);
 
-/* Cuts a bin that holds more than half its cap, or lets the cap grow. */
+/* Cuts a bin that is over its cap to half of it. A list that does not have the length it should is
+ * fatal: a double free. */
 void hk_bin_overflow(struct hk_heap *heap, unsigned c);
+
+/* Gives back what the heap borrowed for caps that have since fallen (HAKMEM_BIN_EXTRA_MIB). */
+void hk_bins_give_back(struct hk_heap *heap);
 
 /* Puts COUNT linked blocks HEAD .. TAIL of class C back into their slab. */
 void hk_slab_put(struct hk_heap *heap, struct hk_slab *slab, struct hk_block *head,

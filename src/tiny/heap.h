@@ -9,7 +9,7 @@
  * Heaps are type-stable: never unmapped, parked when their thread ends and taken by another.
  *
  * I1  cap_bytes == sum of cap * size over classes that were used.
- * I2  a bin has at most counted + grant - budget blocks.
+ * I2  a bin has counted + (grant - budget) - pops blocks.
  * Threads: bins and slots belong to the owner; state to whoever wins it by compare-and-swap.
  */
 #ifndef HK_TINY_HEAP_H
@@ -35,7 +35,7 @@ enum hk_heap_state {
 struct hk_bin {
 	struct hk_block *head; /* [O] */
 	int32_t budget;        /* [O] frees left until the bin is counted */
-	int32_t grant;         /* [O] budget as it was set: grant - budget frees were made */
+	uint32_t pops;         /* [O] mallocs since the budget was set */
 };
 
 struct hk_slot {
@@ -50,7 +50,8 @@ struct hk_class_state {
 	struct hk_slab *partial[HK_FULLNESS]; /* [L:heap] slab.h I4 */
 	struct hk_slab *last;  /* [L:heap] refilled from last; may have become full */
 	uint32_t cap;          /* [L:heap] blocks that the bin should hold; 0 before the first use */
-	uint32_t counted;      /* [O] I2 */
+	uint32_t counted;      /* [O] blocks in the bin when its budget was set */
+	int32_t grant;         /* [O] that budget */
 	uint32_t refills;      /* [L:heap] since the last cut */
 	uint32_t quiet_budget; /* [L:heap] budget at the last tick */
 	uint32_t slabs;        /* [L:heap] of this class */
@@ -77,7 +78,8 @@ struct hk_heap {
 	uint32_t index;                  /* [C] in hk_heap_at */
 
 	struct hk_lock lock HK_CACHELINE;
-	size_t cap_bytes;                /* [L:heap] I1 */
+	size_t cap_bytes;                /* [O] I1 */
+	size_t borrowed_bytes;           /* [O] of hk_bin_extra, for a cap_bytes above HAKMEM_BIN_KIB */
 	size_t slabs;                    /* [L:heap] */
 	struct hk_block *drain_rest;     /* [L:heap] chains of an earlier, bounded drain */
 	size_t empty_chunks;             /* [L:heap] in empty slabs that are kept */

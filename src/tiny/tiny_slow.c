@@ -83,8 +83,10 @@ HK_NOINLINE static void *refill_and_pop(struct hk_heap *heap, unsigned c, bool *
 	bool filled = hk_bin_refill(heap, c, zero);
 	hk_unlock(&heap->lock);
 	struct hk_block *block = bin->head;
-	if (filled)
+	if (filled) {
 		bin->head = block->next;
+		bin->pops++;
+	}
 	leave(heap);
 	return filled ? block : out_of_memory();
 }
@@ -113,6 +115,7 @@ void *hk_alloc_slow(size_t size, size_t align, bool *zero)
 	if (HK_LIKELY(c < HK_CLASSES && heap->bins[c].head)) {
 		struct hk_block *block = heap->bins[c].head;
 		heap->bins[c].head = block->next;
+		heap->bins[c].pops++;
 		return block;
 	}
 	if (HK_UNLIKELY(heap->busy)) {
@@ -240,8 +243,8 @@ size_t hk_usable_bytes(const void *p)
 	if (HK_UNLIKELY(!hk_region_has(p)))
 		return hk_foreign_usable(p);
 	struct hk_found f = hk_find(p);
-	HK_CHECK(f.kind >= HK_FOUND_BLOCK, "realloc or malloc_usable_size of no live block", p);
-	HK_CHECK(f.kind != HK_FOUND_BLOCK || hk_slab_has_block(f.slab, p),
+	HK_CHECK(f.kind != HK_FOUND_NOTHING, "realloc or malloc_usable_size of no live block", p);
+	HK_CHECK(f.kind == HK_FOUND_SPAN || (f.kind == HK_FOUND_BLOCK && hk_slab_has_block(f.slab, p)),
 		 "realloc or malloc_usable_size of a pointer inside a block", p);
 	return f.bytes;
 }
