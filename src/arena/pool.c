@@ -188,7 +188,7 @@ void hk_pool_chunks_free(struct hk_pool *pool, void *p, unsigned count)
 	if (hk_code_kind(hk_super_at(hk_super_index(p))->code[hk_chunk_index(p)]) == HK_CODE_SPAN)
 		pool->span_chunks -= count;
 	chunks_give_locked(pool, hk_super_index(p), hk_chunk_index(p), count);
-	hk_pool_shed_locked(pool, SIZE_MAX);
+	hk_pool_shed_locked(pool);
 	hk_unlock(&pool->lock);
 }
 
@@ -271,7 +271,7 @@ void hk_pool_span_free(struct hk_pool *pool, void *p)
 				hk_super_at(first + i)->zero = ~0u;
 	}
 	span_cut(pool, first, chunks, 0);
-	hk_pool_shed_locked(pool, SIZE_MAX);
+	hk_pool_shed_locked(pool);
 	hk_unlock(&pool->lock);
 }
 
@@ -383,7 +383,7 @@ bool hk_pool_span_resize(struct hk_pool *pool, void *p, size_t chunks)
 		}
 	}
 	if (done)
-		hk_pool_shed_locked(pool, SIZE_MAX);
+		hk_pool_shed_locked(pool);
 	hk_unlock(&pool->lock);
 	return done;
 }

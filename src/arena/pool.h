@@ -40,13 +40,17 @@ struct hk_pool {
 	size_t moved_spans;   /* [L:pool] live ones */
 	size_t purging;       /* [L:pool] threads between taking memory out and putting it back */
 	size_t lowest_free_gib; /* [L:pool] no bit in free_bits before it */
-	size_t warm_cap_limit;  /* [L:pool] an eighth of the memory limit; 0 = not asked yet */
+	size_t warm_cap_limit;  /* [L:pool] bytes, an eighth of the memory limit; 0 = not asked yet */
 	uint32_t dirty_since_ms; /* [L:pool] when dirty chunks passed their bound; 0 = below it */
 	uint32_t ticked_ms;      /* [A] time of the last hk_pool_tick, claimed by compare-and-swap */
 	struct hk_pool_counters count;
 } HK_CACHELINE;
 
 extern struct hk_pool hk_pools[HK_NODES_MAX];
+
+/* Free bytes that layers above keep for themselves (bins beyond each thread's own share); they come
+ * off what the pools may keep resident. */
+extern size_t hk_held_bytes; /* [A] */
 
 /* COUNT (1..31) chunks in one SuperSlab, aligned to ALIGN chunks (a power of two, <= 32), marked
  * with code KIND. *ZERO says whether they read as zero. NULL: out of memory. */
@@ -85,7 +89,7 @@ void hk_bucket_remove(struct hk_pool *pool, size_t index);
 size_t hk_supers_take_locked(struct hk_pool *pool, size_t count, size_t align);
 void hk_supers_give_locked(struct hk_pool *pool, size_t first, size_t count);
 void hk_super_set_free_locked(struct hk_pool *pool, size_t index, bool is_free);
-void hk_pool_shed_locked(struct hk_pool *pool, size_t keep_supers);
+void hk_pool_shed_locked(struct hk_pool *pool);
 
 #define HK_NO_SUPER ((size_t)-1)
 

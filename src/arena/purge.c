@@ -10,6 +10,9 @@
 
 #define RANGES 16u                    /* merged ranges handed over in one go */
 #define DIRTY_MIN_CHUNKS 512u         /* 32 MiB of free chunks in partial SuperSlabs are normal */
+#define SHED_MIN_CHUNKS 16u           /* a MiB needs no look at the cap */
+
+size_t hk_held_bytes;
 
 struct range {
 	size_t first, count;
@@ -17,13 +20,17 @@ struct range {
 
 /* ---- whole SuperSlabs ---- */
 
-/* SuperSlabs that may stay warm. */
+/* Chunks that may be free and resident, in warm SuperSlabs and in partial ones. What threads hold in
+ * bins beyond their own share comes off it: when all sleep, nobody is awake to tidy up. */
 static size_t warm_cap(struct hk_pool *pool)
 {
-	size_t cap = hk_max(hk_options.warm_mib << 20 >> HK_SUPER_SHIFT, pool->used_supers / 8);
+	size_t cap = hk_max(hk_options.warm_mib << 20, pool->used_supers << HK_SUPER_SHIFT >> 3);
 	if (!pool->warm_cap_limit && pool->warm_supers > 8)
-		pool->warm_cap_limit = hk_max(hk_os_memory_limit() / 8 >> HK_SUPER_SHIFT, 1);
-	return pool->warm_cap_limit ? hk_min(cap, pool->warm_cap_limit) : cap;
+		pool->warm_cap_limit = hk_os_memory_limit() / 8;
+	if (pool->warm_cap_limit)
+		cap = hk_min(cap, pool->warm_cap_limit);
+	cap -= hk_min(hk_load(&hk_held_bytes), cap / 2);
+	return cap >> HK_CHUNK_SHIFT;
 }
 
 HK_INLINE bool is_warm(size_t index)
@@ -108,12 +115,6 @@ static size_t purge_warm(struct hk_pool *pool, size_t most, uint32_t age_ms)
 	return bytes;
 }
 
-void hk_pool_shed_locked(struct hk_pool *pool, size_t keep_supers)
-{
-	size_t cap = hk_min(keep_supers, warm_cap(pool));
-	if (HK_UNLIKELY(pool->warm_supers > cap))
-		purge_warm(pool, pool->warm_supers - cap, 0);
-}
 
 /* ---- free chunks of partial SuperSlabs ---- */
 
@@ -195,6 +196,23 @@ static size_t dirty_bound(const struct hk_pool *pool)
 {
 	size_t used = pool->used_supers * HK_SUPER_CHUNKS - pool->free_chunks;
 	return hk_max(used / 4, DIRTY_MIN_CHUNKS);
+}
+
+void hk_pool_shed_locked(struct hk_pool *pool)
+{
+	size_t warm = pool->warm_supers * HK_SUPER_CHUNKS, cap;
+	if (HK_LIKELY(warm + pool->dirty_chunks <= SHED_MIN_CHUNKS))
+		return;
+	cap = warm_cap(pool);
+	if (warm + pool->dirty_chunks <= cap)
+		return;
+	size_t excess = warm + pool->dirty_chunks - cap;
+	if (warm)
+		purge_warm(pool, hk_align_up(excess, HK_SUPER_CHUNKS) / HK_SUPER_CHUNKS, 0);
+	/* Splitting huge pages is dear: only where chunks alone are too many, and then well below. */
+	cap = hk_min(cap, dirty_bound(pool));
+	if (pool->dirty_chunks > cap && !pool->purging)
+		purge_partial(pool, cap / 2);
 }
 
 void hk_pool_tick(struct hk_pool *pool, uint32_t now_ms)

@@ -2,7 +2,7 @@
 #include "arena/pool.h"
 #include "base/check.h"
 
-#define GROW_EXTRA_MAX 16u /* SuperSlabs committed beyond need, to save calls */
+#define GROW_EXTRA_MAX 32u /* SuperSlabs committed beyond need, to save calls */
 
 HK_INLINE uint64_t *word_of(uint64_t *bits, size_t index)
 {
@@ -123,7 +123,7 @@ static bool starters_finish(struct hk_pool *pool)
 /* Extends the region so that END SuperSlabs are committed. */
 static bool grow_to(struct hk_pool *pool, size_t end)
 {
-	size_t have = hk_region_supers(), extra = hk_min(have / 8, GROW_EXTRA_MAX);
+	size_t have = hk_region_supers(), extra = hk_min(have / 2, GROW_EXTRA_MAX);
 	if (hk_region_is_strict())
 		extra = 0;
 	if (hk_region_extend((end + extra - have) << HK_SUPER_SHIFT)) {

@@ -18,6 +18,8 @@ static void empty_bins(struct hk_heap *heap)
 void hk_heap_settle(struct hk_heap *heap)
 {
 	if (heap->orphan) {
+		for (unsigned c = 0; c < HK_CLASSES; c++)
+			hk_bin_recount(heap, c);
 		empty_bins(heap);
 		hk_remote_flush(heap, true);
 		heap->orphan = false;

@@ -15,7 +15,7 @@
 #define CARVE_BYTES 16384u
 #define BIN_FIRST_BYTES 6144u      /* cap of a class to begin with */
 #define BIN_MAX_BYTES (1u << 20)   /* and at most */
-#define EMPTY_CHUNKS_MAX 32u       /* kept in a heap: a class's slabs come and go */
+#define EMPTY_CHUNKS_MAX 8u       /* kept in a heap: a class's slabs come and go */
 #define SHARED_BATCH_BYTES 512u
 
 /* ---- partial lists ---- */
@@ -92,7 +92,7 @@ static size_t empty_keep(const struct hk_heap *heap)
 {
 	if (hk_heap_state(heap) != HK_HEAP_LIVE)
 		return 0;
-	return hk_min(1 + heap->slabs / 2, EMPTY_CHUNKS_MAX);
+	return hk_min(1 + heap->slabs / 8, EMPTY_CHUNKS_MAX);
 }
 
 /* Moves the slab to the list that it belongs in now. */
@@ -319,6 +319,14 @@ void hk_bin_grant(struct hk_heap *heap, unsigned c, uint32_t length, int32_t bud
 	cs->grant = bin->budget = budget;
 }
 
+void hk_bin_recount(struct hk_heap *heap, unsigned c)
+{
+	uint32_t n = 0;
+	for (const struct hk_block *b = heap->bins[c].head; b; b = b->next)
+		n++;
+	hk_bin_grant(heap, c, n, 0);
+}
+
 struct touched {
 	struct hk_slab *slab[TOUCHED];
 	unsigned count;
@@ -382,8 +390,6 @@ void hk_bin_cut(struct hk_heap *heap, unsigned c, uint32_t keep)
 	flush(heap, c, rest, n - keep);
 }
 
-size_t hk_bin_extra_bytes; /* [A] borrowed by all heaps together */
-
 /* Sees to it that the heap's bins may hold BYTES. */
 static bool borrow(struct hk_heap *heap, size_t bytes)
 {
@@ -391,8 +397,8 @@ static bool borrow(struct hk_heap *heap, size_t bytes)
 	if (bytes <= own + heap->borrowed_bytes)
 		return true;
 	size_t more = hk_align_up(bytes - own - heap->borrowed_bytes, BORROW_BYTES);
-	if (hk_add(&hk_bin_extra_bytes, more) + more > all) {
-		hk_sub(&hk_bin_extra_bytes, more);
+	if (hk_add(&hk_held_bytes, more) + more > all) {
+		hk_sub(&hk_held_bytes, more);
 		return false;
 	}
 	heap->borrowed_bytes += more;
@@ -404,7 +410,7 @@ void hk_bins_give_back(struct hk_heap *heap)
 	size_t own = hk_options.bin_kib << 10;
 	size_t need = heap->cap_bytes > own ? hk_align_up(heap->cap_bytes - own, BORROW_BYTES) : 0;
 	if (need < heap->borrowed_bytes) {
-		hk_sub(&hk_bin_extra_bytes, heap->borrowed_bytes - need);
+		hk_sub(&hk_held_bytes, heap->borrowed_bytes - need);
 		heap->borrowed_bytes = need;
 	}
 }

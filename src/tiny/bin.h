@@ -23,6 +23,9 @@ uint32_t hk_bin_length(const struct hk_heap *heap, unsigned c);
  * blocks now, and sets a new budget. */
 void hk_bin_grant(struct hk_heap *heap, unsigned c, uint32_t length, int32_t budget);
 
+/* Counts the blocks of a bin whose thread a fork left behind, perhaps between two stores. */
+void hk_bin_recount(struct hk_heap *heap, unsigned c);
+
 /* Empties a bin that went quiet, takes its cap back to the first one, releases empty slabs. */
 void hk_bin_quiet(struct hk_heap *heap, unsigned c);
 

@@ -147,12 +147,12 @@ def compile_and_link(run, compiler, source, options):
 
 
 def gcc(run):
-    run.write("big.c", c_source(run.scale(1500, 300)))
+    run.write("big.c", c_source(run.scale(1000, 300)))
     compile_and_link(run, "/usr/bin/gcc", "big.c", ["-O2", "-g"])
 
 
 def gxx(run):
-    run.write("big.cc", cxx_source(run.scale(24, 4)))
+    run.write("big.cc", cxx_source(run.scale(14, 4)))
     compile_and_link(run, "/usr/bin/g++", "big.cc", ["-O2", "-g", "-std=c++17", "-pthread"])
 
 
@@ -317,20 +317,20 @@ find /usr/share/common-licenses -type f -print0 | sort -z | xargs -0 -n 2 cat | 
 
 def bash(run):
     run.write("work.sh", BASH)
-    out = run.cmd(["/bin/bash", "work.sh", str(run.scale(200, 60))])
+    out = run.cmd(["/bin/bash", "work.sh", str(run.scale(150, 60))])
     run.result("output", "%d bytes %s" % (len(out), sha256(out)))
 
 
 STRESSORS = (
     # name, ops (full, quick), more
-    ("malloc", (60000, 15000), ["--malloc-max", "4096", "--malloc-bytes", "256K",
+    ("malloc", (30000, 15000), ["--malloc-max", "4096", "--malloc-bytes", "256K",
                                 "--malloc-pthreads", "3", "--malloc-touch"]),
     ("bigheap", (400, 100), ["--bigheap-growth", "256K"]),
     ("tree", (4, 1), ["--tree-size", "20000"]),
-    ("tsearch", (30, 8), []), ("hsearch", (60, 15), []), ("list", (300, 80), []),
+    ("tsearch", (30, 8), []), ("hsearch", (60, 15), []), ("list", (120, 60), []),
     ("skiplist", (60, 15), []), ("qsort", (6, 2), []), ("radixsort", (20, 5), []),
     ("judy", (30, 8), []), ("zlib", (60, 15), []), ("sparsematrix", (6, 2), []),
-    ("env", (30, 8), []), ("pthread", (3000, 800), []), ("fork", (600, 200), []),
+    ("env", (30, 8), []), ("pthread", (2000, 800), []), ("fork", (600, 200), []),
     ("mremap", (100, 30), ["--mremap-bytes", "8M"]), ("str", (20, 6), []),
 )
 
