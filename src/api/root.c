@@ -13,7 +13,8 @@ HK_EXPORT const struct hak_root hak_root = {
 	.region = &hk_region,
 	.gibs = hk_gibs,
 	.pools = hk_pools,
-	.heaps = hk_heaps,
+	.heap_group = HK_HEAP_GROUP,
+	.heap_groups = hk_heap_groups,
 	.heap_states = hk_heap_states,
 	.heaps_made = &hk_heaps_made,
 };

@@ -17,7 +17,8 @@ struct hak_root {
 	const void *region;       /* struct hk_region */
 	const void *gibs;         /* struct hk_gib *[4096] */
 	const void *pools;        /* struct hk_pool [64] */
-	const void *heaps;        /* struct hk_heap *[65536] */
+	uint64_t heap_group;      /* heaps in a group */
+	const void *heap_groups;  /* struct hk_heap *[65536 / heap_group] */
 	const uint8_t *heap_states;
 	const uint32_t *heaps_made;
 };

@@ -87,7 +87,7 @@ static bool starter_grow(struct hk_pool *pool, unsigned count)
 {
 	size_t have = hk_region.committed_bytes, index = have >> HK_SUPER_SHIFT;
 	unsigned at = (unsigned)(have >> HK_CHUNK_SHIFT) % HK_SUPER_CHUNKS;
-	unsigned step = count <= STARTER_STEP ? STARTER_STEP : HK_SUPER_CHUNKS;
+	unsigned step = (unsigned)hk_align_up(count, STARTER_STEP);
 	if (have >= hk_region.starter_bytes)
 		return false;
 	step = (unsigned)hk_min(step, HK_SUPER_CHUNKS - at);

@@ -14,6 +14,7 @@
 #define WINDOW_FIRST_GIB (32ul << 10)
 #define WINDOW_GIBS (44ul << 10)
 #define PLACES 64
+#define RESERVE_MIN (256ul << 10) /* counts against RLIMIT_MEMLOCK once a program locks all */
 
 struct hk_region hk_region;
 struct hk_gib *hk_gibs[HK_REGION_GIBS];
@@ -25,8 +26,8 @@ static size_t reserve_step(size_t need)
 	size_t step = hk_region.reserved_bytes, limit = hk_os_limit_address_space();
 	if (limit != SIZE_MAX)
 		step = hk_min(step, limit / 64);
-	step = hk_align_down(hk_min(step, 64 * GIB), HK_SUPER_BYTES);
-	return hk_align_up(hk_max(need, step), HK_SUPER_BYTES);
+	step = hk_align_down(hk_min(step, 64 * GIB), RESERVE_MIN);
+	return hk_align_up(hk_max(need, step), RESERVE_MIN);
 }
 
 /* Small pages for the starters, so that `ls` stays small; huge ones behind them. */
@@ -42,7 +43,7 @@ static void advise(size_t from, size_t bytes)
 
 static int reserve_more(size_t need)
 {
-	size_t step = reserve_step(need), least = hk_align_up(need, HK_SUPER_BYTES);
+	size_t step = reserve_step(need), least = hk_align_up(need, RESERVE_MIN);
 	uintptr_t top = hk_region.base + hk_region.reserved_bytes, got;
 	if (hk_region.reserved_bytes + least > REGION_MAX)
 		return -ENOMEM;
@@ -85,10 +86,10 @@ int hk_region_init(void)
 	hk_region.ample = hk_os_limit_address_space() == SIZE_MAX &&
 			  hk_os_limit_locked() == SIZE_MAX;
 	if (!hk_region.ample && !hk_options.region_mib)
-		bytes = HK_SUPER_BYTES;
-	bytes = hk_min(hk_align_up(bytes, HK_SUPER_BYTES), REGION_MAX);
+		bytes = RESERVE_MIN;
+	bytes = hk_min(hk_align_up(bytes, RESERVE_MIN), REGION_MAX);
 	while (place(bytes, seed[0])) {
-		bytes = hk_align_down(bytes / 2, HK_SUPER_BYTES);
+		bytes = hk_align_down(bytes / 2, RESERVE_MIN);
 		if (!bytes)
 			return -ENOMEM;
 	}

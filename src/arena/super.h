@@ -88,11 +88,14 @@ _Static_assert(sizeof(struct hk_super) == 128, "two cache lines");
 
 struct hk_slab;
 
+#define HK_MEDIUM_GROUP 32u /* SuperSlabs whose medium slabs share a table of headers: 64 KiB */
+
 /* The side table of 1 GiB. */
 struct hk_gib {
 	uint64_t free_bits[HK_GIB_SUPERS / 64]; /* [L:pool] I1 */
 	uint64_t warm_bits[HK_GIB_SUPERS / 64]; /* [L:pool] I1 */
-	struct hk_slab *medium;  /* [A] HK_GIB_SUPERS * HK_SUPER_CHUNKS headers; made with the first */
+	struct hk_slab *medium[HK_GIB_SUPERS / HK_MEDIUM_GROUP]; /* [A] headers of the medium slabs in
+	                          * HK_MEDIUM_GROUP SuperSlabs, a chunk each; made with the first */
 	struct hk_super supers[HK_GIB_SUPERS];
 };
 

@@ -7,8 +7,6 @@
 #include "observe/options.h"
 #include "observe/say.h"
 
-#define HEAPS_AT_ONCE 16u
-#define FIRST_HEAPS 4u /* in .bss: a small program maps nothing for them */
 #define EXIT_ROUNDS 3u /* of PTHREAD_DESTRUCTOR_ITERATIONS 4: other destructors may still malloc */
 
 /* Values that no slab has: tags are odd. */
@@ -16,13 +14,13 @@ const struct hk_heap hk_heap_unborn = {.tag = 0x9ddfea08eb382d68ull};
 const struct hk_heap hk_heap_dead = {.tag = 0xc3a5c85c97cb3126ull};
 HK_TLS struct hk_heap *hk_heap_tls = (struct hk_heap *)&hk_heap_unborn;
 
-struct hk_heap *hk_heaps[HK_HEAPS_MAX];
+struct hk_heap *hk_heap_groups[HK_HEAPS_MAX / HK_HEAP_GROUP];
 uint8_t hk_heap_states[HK_HEAPS_MAX];
 uint32_t hk_heaps_made;
 uint32_t hk_heaps_parked;
 struct hk_heap *hk_shared_heaps[HK_NODES_MAX];
 
-static struct hk_heap first_heaps[FIRST_HEAPS];
+static struct hk_heap first_heaps[HK_HEAP_GROUP]; /* a small program maps nothing for them */
 static struct hk_lock start_lock, make_lock;
 static bool started;
 static uint64_t tag_seed;
@@ -37,25 +35,17 @@ static uint64_t new_tag(uint32_t index)
 	return (x ^ x >> 31) | 1;
 }
 
-/* Memory for the heap of INDEX and the next ones. */
+/* Memory for the group of heaps that INDEX belongs to. */
 static bool make_memory(uint32_t index)
 {
-	struct hk_heap *heaps = first_heaps;
-	uint32_t n = FIRST_HEAPS;
-	bool done = true;
+	struct hk_heap **group = &hk_heap_groups[index / HK_HEAP_GROUP];
 	hk_lock(&make_lock);
-	if (!hk_heaps[index]) {
-		if (index >= FIRST_HEAPS) {
-			n = HEAPS_AT_ONCE;
-			heaps = hk_os_table(hk_align_up(sizeof(*heaps) * n, HK_PAGE_BYTES));
-		}
-		for (uint32_t i = 0; heaps && i < n && index + i < HK_HEAPS_MAX; i++)
-			if (!hk_heaps[index + i])
-				hk_store_rel(&hk_heaps[index + i], &heaps[i]);
-		done = heaps != NULL;
-	}
+	if (!*group && index < HK_HEAP_GROUP)
+		hk_store_rel(group, first_heaps);
+	if (!*group) /* pairs with hk_heap_at */
+		hk_store_rel(group, hk_os_table(hk_align_up(sizeof(first_heaps), HK_PAGE_BYTES)));
 	hk_unlock(&make_lock);
-	return done;
+	return *group != NULL;
 }
 
 struct hk_heap *hk_heap_make(void)
@@ -67,7 +57,7 @@ struct hk_heap *hk_heap_make(void)
 	}
 	if (!make_memory(index))
 		return NULL; /* the index is lost: memory is exhausted anyway */
-	struct hk_heap *heap = hk_load_acq(&hk_heaps[index]);
+	struct hk_heap *heap = hk_heap_at(index);
 	heap->index = index;
 	heap->tag = new_tag(index);
 	return heap;
@@ -133,13 +123,13 @@ static struct hk_heap *claim(unsigned node)
 		return NULL;
 	for (uint32_t i = 0; i < made; i++) {
 		uint8_t parked = HK_HEAP_PARKED;
-		if (hk_load(&hk_heap_states[i]) != parked || hk_heaps[i]->node != node)
+		if (hk_load(&hk_heap_states[i]) != parked || hk_heap_at(i)->node != node)
 			continue;
 		/* pairs with the state's store in hk_heap_park */
 		if (!hk_cas_acq(&hk_heap_states[i], &parked, HK_HEAP_LIVE))
 			continue;
 		hk_sub(&hk_heaps_parked, 1);
-		struct hk_heap *heap = hk_heaps[i];
+		struct hk_heap *heap = hk_heap_at(i);
 		hk_lock(&heap->lock); /* whoever works on it as a parked one is through now */
 		if (heap->orphan)
 			hk_heap_settle(heap);

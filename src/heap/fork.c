@@ -75,8 +75,8 @@ HK_COLD static void repair(void)
 	for (unsigned node = 0; node < HK_NODES_MAX; node++)
 		repair_pool(&hk_pools[node]);
 	for (uint32_t i = 0; i < made; i++)
-		if (hk_heaps[i] && hk_heaps[i] != me)
-			repair_heap(hk_heaps[i], (enum hk_heap_state)hk_heap_states[i]);
+		if (hk_heap_at(i) && hk_heap_at(i) != me)
+			repair_heap(hk_heap_at(i), (enum hk_heap_state)hk_heap_states[i]);
 }
 
 void hk_fork_repair(void)

@@ -89,9 +89,9 @@ struct hk_slab *hk_heap_adopt(struct hk_heap *heap, unsigned c)
 	i = hk_load(&cursor);
 	for (uint32_t n = 0; n < made && seen < ADOPT_PROBES && !slab; n++, i++) {
 		i = i < made ? i : 0;
-		if (hk_load(&hk_heap_states[i]) != HK_HEAP_PARKED || hk_heaps[i] == heap)
+		if (hk_load(&hk_heap_states[i]) != HK_HEAP_PARKED || hk_heap_at(i) == heap)
 			continue;
-		struct hk_heap *parked = hk_heaps[i];
+		struct hk_heap *parked = hk_heap_at(i);
 		seen++;
 		if (parked->node != heap->node || !(hk_load(&parked->partial_mask[c / 64]) >> c % 64 & 1 ||
 						    parked->orphan || hk_load(&parked->xqueue)))

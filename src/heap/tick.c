@@ -52,8 +52,8 @@ size_t hk_heaps_trim(size_t pad)
 	if (hk_heap_is_born(me))
 		trim_heap(me, true);
 	for (uint32_t i = 0; i < made; i++)
-		if (hk_load_acq(&hk_heap_states[i]) != HK_HEAP_NONE && hk_heaps[i] != me)
-			trim_heap(hk_heaps[i], false);
+		if (hk_load_acq(&hk_heap_states[i]) != HK_HEAP_NONE && hk_heap_at(i) != me)
+			trim_heap(hk_heap_at(i), false);
 	for (unsigned node = 0; node < HK_NODES_MAX; node++)
 		if (hk_pools[node].used_supers || hk_pools[node].warm_supers)
 			bytes += hk_pool_trim(&hk_pools[node], pad);
@@ -118,10 +118,10 @@ int hk_heaps_audit(void)
 		enum hk_heap_state state = (enum hk_heap_state)hk_load_acq(&hk_heap_states[i]);
 		if (state == HK_HEAP_NONE || state == HK_HEAP_QUARANTINED)
 			continue;
-		if (!hk_lock_try(&hk_heaps[i]->lock))
+		if (!hk_lock_try(&hk_heap_at(i)->lock))
 			continue;
-		bad += audit_heap(hk_heaps[i]);
-		hk_unlock(&hk_heaps[i]->lock);
+		bad += audit_heap(hk_heap_at(i));
+		hk_unlock(&hk_heap_at(i)->lock);
 	}
 	for (unsigned node = 0; node < HK_NODES_MAX; node++)
 		if (hk_pools[node].used_supers || hk_pools[node].warm_supers)

@@ -91,7 +91,7 @@ void hk_snapshot(struct hk_snapshot *out)
 		out->heaps_live += state == HK_HEAP_LIVE;
 		out->heaps_parked += state == HK_HEAP_PARKED;
 		out->heaps_quarantined += state == HK_HEAP_QUARANTINED;
-		read_heap(out, hk_heaps[i]);
+		read_heap(out, hk_heap_at(i));
 	}
 	out->region_bytes = hk_region.reserved_bytes;
 	out->committed_bytes = hk_region.committed_bytes;

@@ -65,40 +65,38 @@ static size_t read_number(const char *path)
 	return x;
 }
 
-/* memory.max of the cgroup PATH (v2) and of all those above it. */
-static size_t cgroup_limit(char *path, size_t root_bytes)
+/* The least of the limits in files LEAF of the process's cgroup and of all those above it. TEXT is
+ * /proc/self/cgroup, KEY what stands before the group's path in its line, ROOT where it is mounted. */
+static size_t cgroup_limit(const char *text, const char *key, const char *root, const char *leaf)
 {
-	static const char leaf[] = "/memory.max";
-	size_t least = SIZE_MAX, n = strlen(path);
-	while (n >= root_bytes) {
-		memcpy(path + n, leaf, sizeof(leaf));
+	char path[1200];
+	const char *line = strstr(text, key);
+	size_t least = SIZE_MAX, n = strlen(root), first = n, more;
+	if (!line)
+		return SIZE_MAX;
+	line += strlen(key) - 1;
+	more = strcspn(line, "\n");
+	memcpy(path, root, n);
+	memcpy(path + n, line, more);
+	for (n += more; n >= first; n--) {
+		if (n > first && path[n] != '/' && n != first + more)
+			continue; /* within a name */
+		strcpy(path + n, leaf);
 		least = hk_min(least, read_number(path));
 		path[n] = 0;
-		while (n > 0 && path[n - 1] != '/')
-			n--;
-		if (n == 0)
-			break;
-		path[--n] = 0;
 	}
 	return least;
 }
 
 size_t hk_os_memory_limit(void)
 {
-	char text[1024], path[1200] = CGROUP_ROOT;
-	size_t least = SIZE_MAX, root = strlen(path);
+	char text[1024];
+	size_t least = SIZE_MAX;
 	struct sysinfo info;
 	if (read_text("/proc/self/cgroup", text, sizeof(text)) > 0) {
-		char *line = strstr(text, "0::/");
-		if (line && (line == text || line[-1] == '\n')) {
-			char *end = strchr(line, '\n');
-			if (end)
-				*end = 0;
-			if (line[4]) /* not "/" alone */
-				strcpy(path + root, line + 3);
-			least = cgroup_limit(path, root);
-		}
-		least = hk_min(least, read_number(CGROUP_ROOT "/memory/memory.limit_in_bytes"));
+		least = cgroup_limit(text, "0::/", CGROUP_ROOT, "/memory.max");
+		least = hk_min(least, cgroup_limit(text, ":memory:/", CGROUP_ROOT "/memory",
+						   "/memory.limit_in_bytes"));
 	}
 	if (!sysinfo(&info))
 		least = hk_min(least, (size_t)info.totalram * info.mem_unit);

@@ -93,12 +93,20 @@ struct hk_heap {
 };
 
 #define HK_HEAPS_MAX 65536u
+#define HK_HEAP_GROUP 8u /* heaps mapped at once; the first ones stand in .bss */
 
 extern const struct hk_heap hk_heap_unborn, hk_heap_dead;
-extern struct hk_heap *hk_heaps[HK_HEAPS_MAX];  /* [A] by index; published before the state */
+extern struct hk_heap *hk_heap_groups[HK_HEAPS_MAX / HK_HEAP_GROUP]; /* [A] published before a state */
 extern uint8_t hk_heap_states[HK_HEAPS_MAX];    /* [A] enum hk_heap_state */
 extern uint32_t hk_heaps_made;                  /* [A] indices below it may be in use */
 extern HK_TLS struct hk_heap *hk_heap_tls;
+
+/* INDEX < hk_heaps_made; NULL until its memory was found. */
+HK_INLINE struct hk_heap *hk_heap_at(uint32_t index)
+{
+	struct hk_heap *group = hk_load_acq(&hk_heap_groups[index / HK_HEAP_GROUP]);
+	return group ? &group[index % HK_HEAP_GROUP] : NULL;
+}
 
 HK_INLINE enum hk_heap_state hk_heap_state(const struct hk_heap *heap)
 {

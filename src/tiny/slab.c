@@ -49,21 +49,19 @@ struct hk_block *hk_slab_carve(struct hk_slab *slab, size_t bytes, uint32_t *cou
 	return list;
 }
 
-/* The headers of medium slabs of the SuperSlab at INDEX's gib, made with its first one. */
+/* Makes the table of headers that P's SuperSlab needs for medium slabs. */
 static bool medium_headers(struct hk_pool *pool, const void *p)
 {
-	struct hk_gib *gib = hk_gibs[hk_super_index(p) / HK_GIB_SUPERS];
-	bool done;
-	if (hk_load_acq(&gib->medium))
+	struct hk_slab **group = hk_medium_group(hk_super_index(p));
+	if (hk_load_acq(group))
 		return true;
 	hk_lock(&pool->lock);
-	if (!gib->medium) {
-		size_t bytes = sizeof(struct hk_slab) * HK_GIB_SUPERS * HK_SUPER_CHUNKS;
-		hk_store_rel(&gib->medium, hk_os_table(bytes)); /* pairs with hk_slab_at */
+	if (!*group) {
+		size_t bytes = sizeof(struct hk_slab) * HK_MEDIUM_GROUP * HK_SUPER_CHUNKS;
+		hk_store_rel(group, hk_os_table(bytes)); /* pairs with hk_slab_at */
 	}
-	done = gib->medium != NULL;
 	hk_unlock(&pool->lock);
-	return done;
+	return hk_load(group) != NULL;
 }
 
 struct hk_slab *hk_slab_new(struct hk_pool *pool, unsigned c, struct hk_heap *heap)

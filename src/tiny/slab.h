@@ -55,11 +55,16 @@ HK_INLINE struct hk_slab *hk_slab_of_tiny(const void *p)
 	return (struct hk_slab *)((at & ~(HK_CHUNK_BYTES - 1)) + (at >> (HK_CHUNK_SHIFT - 6) & 31 << 6));
 }
 
+HK_INLINE struct hk_slab **hk_medium_group(size_t index)
+{
+	return &hk_gibs[index / HK_GIB_SUPERS]->medium[index % HK_GIB_SUPERS / HK_MEDIUM_GROUP];
+}
+
 /* The header of the medium slab that begins at chunk CHUNK of SuperSlab INDEX. */
 HK_INLINE struct hk_slab *hk_slab_at(size_t index, unsigned chunk)
 {
-	struct hk_slab *all = hk_load_acq(&hk_gibs[index / HK_GIB_SUPERS]->medium);
-	return &all[index % HK_GIB_SUPERS * HK_SUPER_CHUNKS + chunk];
+	struct hk_slab *group = hk_load_acq(hk_medium_group(index));
+	return &group[index % HK_MEDIUM_GROUP * HK_SUPER_CHUNKS + chunk];
 }
 
 /* The slab of a block that is known to be of class C. */

@@ -304,7 +304,7 @@ static const struct death_case {
 	{"large_twice_threads", case_large_twice_in_threads, NULL, SIGABRT,
 	 "free of a pointer (that is no live block|inside a block, or of none): PTR"},
 	{"medium_twice", case_medium_twice, NULL, SIGABRT, CORRUPT("ANY")},
-	{"medium_256k_twice", case_medium_256k_twice, NULL, SIGABRT, NO_BLOCK},
+	{"medium_256k_twice", case_medium_256k_twice, NULL, SIGABRT, CORRUPT("PTR")},
 	{"small_twice", case_small_twice, NULL, SIGABRT, CORRUPT("ANY")},
 	{"corrupt_list", case_corrupt_list, NULL, SIGABRT, CORRUPT("ANY")},
 	{"small_inner", case_small_inner, NULL, SIGABRT, INSIDE},

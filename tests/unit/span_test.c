@@ -1,0 +1,286 @@
+/* span_test.c - spans of the pool (src/arena/pool.c): whole SuperSlabs and a shared last one, resized
+ * where they stand, moved by the kernel. Their api is tests/api's. */
+#include "unit.h"
+
+#include <string.h>
+
+#include "tiny/large.h"
+
+#define NO_STARTERS "HAKMEM_STARTER_MIB=0"
+
+static char *span(size_t chunks, size_t align)
+{
+	bool zero;
+	char *p = hk_pool_span_alloc(POOL, chunks, align, &zero);
+	assert_non_null(p);
+	return p;
+}
+
+static struct hk_super *super_of(const void *p)
+{
+	return hk_super_at(hk_super_index(p));
+}
+
+/* Each chunk of the span must be found as it, and only its base as its beginning. */
+static void check_found(char *p, size_t chunks)
+{
+	for (size_t i = 0; i < chunks; i++) {
+		assert_int_equal(hk_find(p + i * HK_CHUNK_BYTES).kind, i ? HK_FOUND_INNER : HK_FOUND_SPAN);
+		assert_int_equal(hk_find(p + i * HK_CHUNK_BYTES + 16).kind, HK_FOUND_INNER);
+	}
+	assert_int_equal(hk_find(p).bytes, chunks * HK_CHUNK_BYTES);
+}
+
+static void spans_of_all_lengths(void **state)
+{
+	(void)state;
+	unit_start(NO_STARTERS);
+	for (size_t chunks = 32; chunks < 140; chunks += chunks < 70 ? 1 : 13) {
+		char *p = span(chunks, 1), *q = span(chunks, 1);
+		check_found(p, chunks);
+		check_found(q, chunks);
+		assert_true(q >= p + chunks * HK_CHUNK_BYTES || p >= q + chunks * HK_CHUNK_BYTES);
+		assert_int_equal(POOL->span_chunks, 2 * chunks);
+		unit_audit();
+		hk_pool_span_free(POOL, p);
+		assert_int_equal(hk_find(p).kind, HK_FOUND_NOTHING);
+		hk_pool_span_free(POOL, q);
+		assert_int_equal(POOL->used_supers, 0);
+		unit_audit();
+	}
+}
+
+static void last_chunks_are_shared(void **state)
+{
+	(void)state;
+	bool zero;
+	unit_start(NO_STARTERS);
+	char *p = span(33, 1);
+	char *q = hk_pool_chunks_alloc(POOL, 31, 1, HK_CODE_SPAN, &zero);
+	assert_ptr_equal(q, p + 33 * HK_CHUNK_BYTES);
+	hk_pool_span_free(POOL, p);
+	assert_int_equal(hk_find(q).kind, HK_FOUND_SPAN);
+	assert_int_equal(super_of(q)->state, HK_SUPER_CHUNKED);
+	hk_pool_chunks_free(POOL, q, 31);
+	assert_int_equal(POOL->used_supers, 0);
+}
+
+static void bases_are_aligned(void **state)
+{
+	(void)state;
+	unit_start(NULL);
+	span(35, 1);
+	for (size_t align = 1; align <= 512; align *= 2) {
+		char *p = span(40, align);
+		assert_int_equal((uintptr_t)p % (align * HK_SUPER_BYTES), 0);
+		unit_audit();
+	}
+}
+
+static void free_ones_are_taken_again(void **state)
+{
+	(void)state;
+	unit_start(NO_STARTERS);
+	char *p = span(5 * 32, 1);
+	span(32, 1);
+	hk_pool_span_free(POOL, p);
+	assert_ptr_equal(span(2 * 32, 1), p);
+	assert_ptr_equal(span(3 * 32, 1), p + 2 * HK_SUPER_BYTES);
+	assert_int_equal(POOL->warm_supers, 0);
+}
+
+static void shrinks_where_it_stands(void **state)
+{
+	(void)state;
+	static const size_t lengths[] = {130, 129, 128, 127, 100, 96, 95, 65, 64, 40, 33, 32};
+	unit_start(NO_STARTERS);
+	char *p = span(150, 1);
+	memset(p, 7, 150 * HK_CHUNK_BYTES);
+	for (size_t i = 0; i < COUNT_OF(lengths); i++) {
+		assert_true(hk_pool_span_resize(POOL, p, lengths[i]));
+		check_found(p, lengths[i]);
+		assert_int_equal(POOL->span_chunks, lengths[i]);
+		assert_int_equal(hk_find(p + lengths[i] * HK_CHUNK_BYTES).kind, HK_FOUND_NOTHING);
+		assert_int_equal(p[lengths[i] * HK_CHUNK_BYTES - 1], 7);
+		unit_audit();
+	}
+	assert_false(hk_pool_span_resize(POOL, p, 31)); /* becomes one of the other kind: moves */
+	hk_pool_span_free(POOL, p);
+	assert_int_equal(POOL->used_supers, 0);
+}
+
+static void grows_where_there_is_room(void **state)
+{
+	(void)state;
+	static const size_t lengths[] = {33, 40, 63, 64, 65, 97, 128, 150, 192};
+	unit_start(NO_STARTERS);
+	char *room = span(7 * 32, 1), *p;
+	hk_pool_span_free(POOL, room);
+	p = span(32, 1);
+	assert_ptr_equal(p, room);
+	for (size_t i = 0; i < COUNT_OF(lengths); i++) {
+		assert_true(hk_pool_span_resize(POOL, p, lengths[i]));
+		check_found(p, lengths[i]);
+		assert_int_equal(POOL->span_chunks, lengths[i]);
+		p[lengths[i] * HK_CHUNK_BYTES - 1] = 1;
+		unit_audit();
+	}
+	assert_int_equal(POOL->count.spans_grown, COUNT_OF(lengths));
+	hk_pool_span_free(POOL, p);
+	assert_int_equal(POOL->used_supers, 0);
+}
+
+static void does_not_grow_over_neighbours(void **state)
+{
+	(void)state;
+	bool zero;
+	unit_start(NO_STARTERS);
+	char *p = span(33, 1);
+	char *q = hk_pool_chunks_alloc(POOL, 1, 1, HK_CODE_SPAN, &zero);
+	assert_ptr_equal(q, p + 33 * HK_CHUNK_BYTES);
+	assert_false(hk_pool_span_resize(POOL, p, 34));
+	assert_false(hk_pool_span_resize(POOL, p, 64));
+	check_found(p, 33);
+	char *a = span(64, 1), *b = span(32, 1);
+	assert_ptr_equal(b, a + 2 * HK_SUPER_BYTES);
+	assert_false(hk_pool_span_resize(POOL, a, 65));
+	check_found(a, 64);
+	check_found(b, 32);
+}
+
+static void runs_resize_inside_a_superslab(void **state)
+{
+	(void)state;
+	bool zero;
+	unit_start(NO_STARTERS);
+	char *p = hk_pool_chunks_alloc(POOL, 9, 1, HK_CODE_SPAN, &zero);
+	assert_true(hk_pool_span_resize(POOL, p, 20));
+	check_found(p, 20);
+	assert_int_equal(POOL->span_chunks, 20);
+	char *q = hk_pool_chunks_alloc(POOL, 2, 1, HK_CODE_SPAN, &zero);
+	assert_ptr_equal(q, p + 20 * HK_CHUNK_BYTES);
+	assert_false(hk_pool_span_resize(POOL, p, 21));
+	assert_false(hk_pool_span_resize(POOL, p, 32));
+	assert_true(hk_pool_span_resize(POOL, p, 10));
+	check_found(p, 10);
+	check_found(q, 2);
+	assert_int_equal(POOL->span_chunks, 12);
+	unit_audit();
+	assert_true(hk_pool_span_resize(POOL, p, 20));
+	hk_pool_chunks_free(POOL, p, 20);
+	hk_pool_chunks_free(POOL, q, 2);
+	assert_int_equal(POOL->used_supers, 0);
+}
+
+static void pages_move(void **state)
+{
+	(void)state;
+	unit_start(NO_STARTERS);
+	char *from = span(4 * 32, 1), *to = span(4 * 32, 1);
+	for (size_t i = 0; i < 4 * HK_SUPER_BYTES; i += 4096)
+		*(size_t *)(from + i) = i + 1;
+	if (!hk_pool_span_move(POOL, from, to, 4))
+		unit_skip("the kernel has no MREMAP_DONTUNMAP");
+	for (size_t i = 0; i < 4 * HK_SUPER_BYTES; i += 4096) {
+		assert_int_equal(*(size_t *)(to + i), i + 1);
+		assert_int_equal(*(size_t *)(from + i), 0);
+	}
+	assert_true(super_of(to)->flags & HK_SUPER_MOVED);
+	assert_int_equal(POOL->moved_spans, 1);
+	hk_pool_span_free(POOL, to);
+	assert_int_equal(POOL->moved_spans, 0);
+	assert_false(super_of(to)->flags & HK_SUPER_MOVED);
+	for (size_t i = 0; i < 4 * HK_SUPER_BYTES; i += 4096)
+		assert_int_equal(*(size_t *)(to + i), 0); /* mapped afresh, and known to be */
+	assert_int_equal(super_of(to)->zero, ~0u);
+}
+
+/* A shared last SuperSlab that became a whole one must not keep the marks of its chunks. */
+static void grown_spans_leave_no_marks(void **state)
+{
+	(void)state;
+	bool zero;
+	unit_start(NO_STARTERS);
+	hk_pool_span_free(POOL, span(64, 1));
+	char *p = span(48, 1), *q = p + HK_SUPER_BYTES;
+	assert_true(hk_pool_span_resize(POOL, p, 64));
+	hk_pool_span_free(POOL, p);
+	assert_ptr_equal(span(32, 1), p);
+	assert_ptr_equal(hk_pool_chunks_alloc(POOL, 1, 1, HK_CODE_SPAN, &zero), q);
+	for (unsigned i = 1; i < HK_SUPER_CHUNKS; i++)
+		assert_int_equal(hk_find(q + i * HK_CHUNK_BYTES).kind, HK_FOUND_NOTHING);
+}
+
+static void free_again(void *p)
+{
+	hk_pool_span_free(POOL, p);
+}
+
+static void free_twice_is_fatal(void **state)
+{
+	(void)state;
+	unit_start(NO_STARTERS);
+	char *p = span(40, 1);
+	span(32, 1);
+	hk_pool_span_free(POOL, p);
+	unit_must_abort(free_again, p, "double free of a large block");
+}
+
+static void many_come_and_go(void **state)
+{
+	(void)state;
+	enum { SPANS = 40 };
+	static char *spans[SPANS];
+	static size_t chunks[SPANS];
+	uint64_t seed = 9;
+	unit_start(NULL);
+	for (unsigned n = 0; n < 6000; n++) {
+		unsigned i = (unsigned)(unit_random(&seed) % SPANS);
+		size_t want = 32 + unit_random(&seed) % (n % 4 ? 40 : 200);
+		if (!spans[i]) {
+			spans[i] = span(want, n % 5 ? 1 : 4);
+			chunks[i] = want;
+		} else {
+			assert_int_equal(*(size_t *)spans[i], i);
+			assert_int_equal(*(size_t *)(spans[i] + chunks[i] * HK_CHUNK_BYTES - 8), i);
+			if (n % 3 == 0) {
+				hk_pool_span_free(POOL, spans[i]);
+				spans[i] = NULL;
+			} else if (hk_pool_span_resize(POOL, spans[i], want)) {
+				chunks[i] = want;
+			}
+		}
+		if (spans[i]) {
+			*(size_t *)spans[i] = i;
+			*(size_t *)(spans[i] + chunks[i] * HK_CHUNK_BYTES - 8) = i;
+		}
+		if (n % 50 == 0)
+			unit_audit();
+		if (n % 700 == 0)
+			hk_pool_trim(POOL, 0);
+	}
+	for (unsigned i = 0; i < SPANS; i++)
+		if (spans[i])
+			hk_pool_span_free(POOL, spans[i]);
+	assert_int_equal(POOL->used_supers, 0);
+	assert_int_equal(POOL->span_chunks, 0);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct CMUnitTest cases[] = {
+		cmocka_unit_test(spans_of_all_lengths),
+		cmocka_unit_test(last_chunks_are_shared),
+		cmocka_unit_test(bases_are_aligned),
+		cmocka_unit_test(free_ones_are_taken_again),
+		cmocka_unit_test(shrinks_where_it_stands),
+		cmocka_unit_test(grows_where_there_is_room),
+		cmocka_unit_test(does_not_grow_over_neighbours),
+		cmocka_unit_test(runs_resize_inside_a_superslab),
+		cmocka_unit_test(grown_spans_leave_no_marks),
+		cmocka_unit_test(pages_move),
+		cmocka_unit_test(free_twice_is_fatal),
+		cmocka_unit_test(many_come_and_go),
+	};
+	return unit_main(argc, argv, cases, COUNT_OF(cases));
+}
