@@ -17,6 +17,7 @@
 
 #define CLOCK_EVERY 32u
 #define TICK_MS 100u
+#define LINE_BYTES 64u
 
 /* ---- the frame of every slow path ---- */
 
@@ -165,6 +166,16 @@ static void push_own(struct hk_heap *heap, struct hk_slab *slab, struct hk_block
 		hk_free_spent(heap, bin);
 }
 
+/* Another heap's block may stay in this thread's bin, rather than travel home and be replaced by one
+ * of its own, if the thread takes such blocks itself (a consumer does not), on the same node, and
+ * if no line of it is shared with a neighbour that the owner hands out. */
+static bool keeps(const struct hk_heap *heap, const struct hk_slab *slab, const void *p)
+{
+	unsigned c = slab->class_index;
+	return heap->bins[c].pops && hk_classes[c].size >= LINE_BYTES &&
+	       hk_super_at(hk_super_index(p))->node == heap->node;
+}
+
 static void free_block(struct hk_heap *heap, struct hk_slab *slab, void *p)
 {
 	HK_CHECK(hk_load(&slab->tag) && hk_slab_has_block(slab, p),
@@ -176,6 +187,10 @@ static void free_block(struct hk_heap *heap, struct hk_slab *slab, void *p)
 	}
 	if (hk_load(&slab->heap) == heap)
 		return push_own(heap, slab, p);
+	if (keeps(heap, slab, p)) {
+		heap->count.ss_kept++;
+		return push_own(heap, slab, p);
+	}
 	enter(heap);
 	hk_remote_gather(heap, slab, p);
 	leave(heap);

@@ -109,12 +109,46 @@ uint64_t unit_random(uint64_t *state)
 	return x * 0x2545f4914f6cdd1dull;
 }
 
+static void no_tick(void)
+{
+	if (hk_heap_is_born(hk_heap_mine()))
+		hk_heap_mine()->slow_calls = 0;
+}
+
 void unit_take(void **ptrs, size_t count, size_t size)
 {
 	for (size_t i = 0; i < count; i++) {
+		no_tick();
 		ptrs[i] = hak_malloc(size);
 		assert_non_null(ptrs[i]);
 	}
+}
+
+void unit_give(void **ptrs, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		no_tick();
+		hak_free(ptrs[i]);
+		ptrs[i] = NULL;
+	}
+}
+
+void unit_drain(struct hk_heap *heap)
+{
+	hk_lock(&heap->lock);
+	hk_remote_drain(heap, UINT32_MAX, HK_CLASSES, 0, NULL);
+	hk_unlock(&heap->lock);
+}
+
+void unit_empty(struct hk_heap **heaps, size_t count)
+{
+	struct hk_heap *was = hk_heap_tls;
+	for (size_t round = 0; round < 2; round++) /* what one holds of another goes back in two steps */
+		for (size_t i = 0; i < count; i++) {
+			unit_as(heaps[i]);
+			hk_heaps_trim(0);
+		}
+	unit_as(was);
 }
 
 /* ---- the cases ---- */

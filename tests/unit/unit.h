@@ -58,7 +58,15 @@ uint32_t unit_walk(const struct hk_block *list);
 /* xorshift64*: the same in each run. */
 uint64_t unit_random(uint64_t *state);
 
-/* COUNT blocks of SIZE in PTRS from the calling thread's heap. */
+/* COUNT blocks of SIZE in PTRS from the calling thread's heap; and frees of all that are not NULL.
+ * Neither lets a tick happen: figures must not depend on how long a case takes. */
 void unit_take(void **ptrs, size_t count, size_t size);
+void unit_give(void **ptrs, size_t count);
+
+/* Drains HEAP's queue into its slabs. */
+void unit_drain(struct hk_heap *heap);
+
+/* Gives back all that the COUNT heaps hold: bins, slots, queues, empty slabs. */
+void unit_empty(struct hk_heap **heaps, size_t count);
 
 #endif

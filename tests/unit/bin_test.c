@@ -1,0 +1,303 @@
+/* bin_test.c - src/tiny/bin.c: lengths known without walking, cuts, caps and their ceiling, which
+ * slab a refill takes from. */
+#include "unit.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "observe/options.h"
+
+#define MOST 20000
+
+static void *blocks[MOST];
+
+static struct hk_heap *begin(const char *options)
+{
+	unit_start(options);
+	struct hk_heap *heap = unit_heap();
+	unit_as(heap);
+	return heap;
+}
+
+static void check_length(const struct hk_heap *heap, unsigned c)
+{
+	assert_int_equal(hk_bin_length(heap, c), unit_walk(heap->bins[c].head));
+}
+
+static void length_is_exact(void **state)
+{
+	(void)state;
+	struct hk_heap *heap = begin(NULL);
+	uint64_t seed = 31;
+	for (unsigned n = 0; n < 100000; n++) {
+		unsigned i = (unsigned)(unit_random(&seed) % (n / 10000 % 2 ? 300 : 3000));
+		unsigned c;
+		if (blocks[i]) {
+			c = hk_slab_of_tiny(blocks[i])->class_index;
+			unit_give(blocks + i, 1);
+		} else {
+			size_t size = 1 + unit_random(&seed) % 300;
+			c = hk_class_of(size);
+			unit_take(blocks + i, 1, size);
+		}
+		if (n % 8 == 0)
+			check_length(heap, c);
+	}
+	for (unsigned c = 0; c < HK_CLASSES; c++)
+		check_length(heap, c);
+}
+
+/* COUNT free blocks of class C in the bin, whatever its cap. */
+static void stock(struct hk_heap *heap, unsigned c, size_t count)
+{
+	unit_take(blocks, count, hk_classes[c].size);
+	hk_bin_grant(heap, c, hk_bin_length(heap, c), 1 << 30);
+	unit_give(blocks, count);
+	assert_true(hk_bin_length(heap, c) >= count);
+}
+
+static void cut_keeps_what_it_says(void **state)
+{
+	(void)state;
+	static const uint32_t keeps[] = {4000, 1000, 999, 500, 1, 0};
+	struct hk_heap *heap = begin(NULL);
+	stock(heap, 2, 2000);
+	uint32_t n = hk_bin_length(heap, 2);
+	uint64_t local = heap->count.ss_local;
+	for (size_t i = 0; i < COUNT_OF(keeps); i++) {
+		struct hk_block *head = heap->bins[2].head;
+		uint32_t keep = keeps[i] < n ? keeps[i] : n;
+		hk_lock(&heap->lock);
+		hk_bin_cut(heap, 2, keeps[i]);
+		hk_bin_grant(heap, 2, keep, 1 << 30);
+		hk_unlock(&heap->lock);
+		assert_int_equal(unit_walk(heap->bins[2].head), keep);
+		assert_int_equal(heap->count.ss_local - local, n - keep);
+		if (keep)
+			assert_ptr_equal(heap->bins[2].head, head); /* the newest stay */
+		unit_audit();
+	}
+}
+
+static void overflow_halves_or_empties(void **state)
+{
+	(void)state;
+	struct hk_heap *heap = begin(NULL);
+	for (unsigned taken = 0; taken < 2; taken++) {
+		stock(heap, 5, 3000);
+		if (taken)
+			unit_take(blocks, 1, hk_classes[5].size);
+		hk_lock(&heap->lock);
+		hk_bin_overflow(heap, 5);
+		hk_unlock(&heap->lock);
+		uint32_t keep = taken ? heap->classes[5].cap / 2 : 0;
+		assert_int_equal(hk_bin_length(heap, 5), keep);
+		check_length(heap, 5);
+		assert_int_equal(heap->bins[5].budget, heap->classes[5].cap - keep);
+		unit_audit();
+	}
+}
+
+/* Frees alone must never make a bin longer than its cap. */
+static void frees_stay_below_the_cap(void **state)
+{
+	(void)state;
+	struct hk_heap *heap = begin(NULL);
+	unit_take(blocks, 10000, 48);
+	for (unsigned i = 0; i < 10000; i++) {
+		unit_give(blocks + i, 1);
+		if (heap->classes[2].used)
+			assert_true(unit_walk(heap->bins[2].head) <= heap->classes[2].cap + 1);
+	}
+	assert_true(heap->count.bin_flushed > 0);
+	assert_int_equal(heap->count.bin_grown, 0);
+}
+
+/* Runs over and empties in turn: the cap doubles, up to a MiB a class and the heap's ceiling. */
+static void caps_grow_up_to_the_ceiling(void **state)
+{
+	(void)state;
+	struct hk_heap *heap = begin("HAKMEM_BIN_KIB=64 HAKMEM_BIN_EXTRA_MIB=0");
+	const struct hk_class_state *cs = &heap->classes[3];
+	uint32_t first = 0;
+	for (unsigned round = 0; round < 30; round++) {
+		unit_take(blocks, 8000, 64);
+		first = first ? first : cs->cap;
+		unit_give(blocks, 8000);
+		assert_true(heap->cap_bytes <= 64u << 10);
+	}
+	assert_true(cs->cap > first);
+	assert_true(heap->cap_bytes > 32u << 10); /* another doubling does not fit */
+	assert_int_equal(heap->borrowed_bytes, 0);
+	assert_true(heap->count.bin_grown > 0);
+	unit_audit();
+}
+
+static void what_is_above_is_borrowed(void **state)
+{
+	(void)state;
+	struct hk_heap *heap = begin("HAKMEM_BIN_KIB=64 HAKMEM_BIN_EXTRA_MIB=1");
+	for (unsigned round = 0; round < 40; round++)
+		for (unsigned c = 2; c < 6; c++) {
+			unit_take(blocks, MOST, hk_classes[c].size);
+			unit_give(blocks, MOST);
+			assert_true(heap->cap_bytes <= (64u << 10) + heap->borrowed_bytes);
+			assert_true(heap->borrowed_bytes <= ARENA_MIB(1));
+			assert_int_equal(heap->borrowed_bytes, hk_held_bytes);
+			assert_true(heap->classes[c].cap * hk_classes[c].size <= 1u << 20);
+		}
+	assert_true(heap->borrowed_bytes > 0);
+	for (unsigned c = 2; c < 6; c++) {
+		hk_lock(&heap->lock);
+		hk_bin_quiet(heap, c);
+		hk_unlock(&heap->lock);
+	}
+	hk_bins_give_back(heap);
+	assert_int_equal(heap->borrowed_bytes, 0);
+	assert_int_equal(hk_held_bytes, 0);
+	unit_audit();
+}
+
+static void quiet_bins_go_back_to_the_first_cap(void **state)
+{
+	(void)state;
+	struct hk_heap *heap = begin(NULL);
+	unit_take(blocks, 1, 64);
+	uint32_t first = heap->classes[3].cap;
+	for (unsigned round = 0; round < 10; round++) {
+		unit_take(blocks + 1, 5000, 64);
+		unit_give(blocks + 1, 5000);
+	}
+	assert_true(heap->classes[3].cap > first);
+	uint32_t now = hk_os_clock_ms();
+	hk_heap_tick(heap, now); /* was used since the last tick */
+	assert_non_null(heap->bins[3].head);
+	hk_heap_tick(heap, now + 100);
+	assert_null(heap->bins[3].head);
+	assert_int_equal(heap->classes[3].cap, first);
+	assert_int_equal(heap->count.bin_quiet, 1);
+	unit_audit();
+}
+
+static void bins_in_use_are_not_quiet(void **state)
+{
+	(void)state;
+	struct hk_heap *heap = begin(NULL);
+	uint32_t now = hk_os_clock_ms();
+	unit_take(blocks, 20, 64);
+	for (unsigned i = 0; i < 10; i++) {
+		unit_give(blocks + i, 1); /* traffic within the budget: no slow path sees it */
+		hk_heap_tick(heap, now + 100 * i);
+		assert_non_null(heap->bins[3].head);
+	}
+}
+
+/* Two slabs: the fuller one is taken from, so that the other can drain. */
+static void refills_take_the_fullest(void **state)
+{
+	(void)state;
+	struct hk_heap *heap = begin("HAKMEM_STARTER_MIB=0");
+	enum { C = 63 };
+	unsigned n = 2 * 63, of[2] = {0, 0};
+	unit_take(blocks, n, 1024);
+	struct hk_slab *slabs[2] = {hk_slab_of_tiny(blocks[0]), hk_slab_of_tiny(blocks[n - 1])};
+	assert_ptr_not_equal(slabs[0], slabs[1]);
+	for (unsigned fuller = 0; fuller < 2; fuller++) {
+		hk_lock(&heap->lock);
+		hk_bin_quiet(heap, C);
+		hk_unlock(&heap->lock);
+		of[fuller] = 8;
+		of[!fuller] = 40;
+		for (unsigned i = 0, k; i < n; i++) {
+			k = hk_slab_of_tiny(blocks[i]) == slabs[1];
+			if (of[k] && of[k]--)
+				unit_give(blocks + i, 1);
+		}
+		hk_lock(&heap->lock);
+		hk_bin_quiet(heap, C);
+		hk_unlock(&heap->lock);
+		for (unsigned i = 0, got = 0; i < n; i++) {
+			if (blocks[i])
+				continue;
+			unit_take(blocks + i, 1, 1024);
+			if (got++ < 8)
+				assert_ptr_equal(hk_slab_of_tiny(blocks[i]), slabs[fuller]);
+		}
+	}
+	unit_audit();
+}
+
+static void few_empty_slabs_are_kept(void **state)
+{
+	(void)state;
+	struct hk_heap *heap = begin("HAKMEM_STARTER_MIB=0");
+	unit_take(blocks, 4000, 1024);
+	size_t most = heap->slabs;
+	unit_give(blocks, 4000);
+	assert_true(heap->empty_chunks <= 1 + most / 2);
+	assert_true(heap->count.slab_released > 0);
+	hk_lock(&heap->lock);
+	hk_bin_quiet(heap, 63);
+	hk_unlock(&heap->lock);
+	assert_int_equal(heap->empty_chunks, 0);
+	assert_int_equal(heap->slabs, 0);
+	assert_int_equal(POOL->used_supers, 0);
+}
+
+static void recount_walks(void **state)
+{
+	(void)state;
+	struct hk_heap *heap = begin(NULL);
+	stock(heap, 4, 100);
+	uint32_t n = hk_bin_length(heap, 4);
+	/* A fork between the store of the head and that of the count. */
+	heap->bins[4].head = heap->bins[4].head->next;
+	assert_int_not_equal(hk_bin_length(heap, 4), unit_walk(heap->bins[4].head));
+	hk_bin_recount(heap, 4);
+	assert_int_equal(hk_bin_length(heap, 4), n - 1);
+	check_length(heap, 4);
+}
+
+static void flush_all(void *heap)
+{
+	hk_bin_cut(heap, 3, 0);
+}
+
+static void broken_lists_are_fatal(void **state)
+{
+	(void)state;
+	struct hk_heap *heap = begin(NULL);
+	stock(heap, 3, 50);
+	struct hk_block *head = heap->bins[3].head, *second = head->next;
+	hak_free(head); /* the head again: a cycle of one */
+	unit_must_abort(flush_all, heap, "double free, or a corrupt list");
+	head->next = second;
+	hk_bin_recount(heap, 3);
+	hak_free(second->next); /* a longer cycle */
+	unit_must_abort(flush_all, heap, "double free, or a corrupt list");
+	heap->bins[3].head = head;
+	head->next = NULL; /* cut short by a stray store */
+	unit_must_abort(flush_all, heap, "double free, or a corrupt list");
+	head->next = (struct hk_block *)((char *)second + 16);
+	unit_must_abort(flush_all, heap, "free of a pointer inside a block");
+	exit(0);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct CMUnitTest cases[] = {
+		cmocka_unit_test(length_is_exact),
+		cmocka_unit_test(cut_keeps_what_it_says),
+		cmocka_unit_test(overflow_halves_or_empties),
+		cmocka_unit_test(frees_stay_below_the_cap),
+		cmocka_unit_test(caps_grow_up_to_the_ceiling),
+		cmocka_unit_test(what_is_above_is_borrowed),
+		cmocka_unit_test(quiet_bins_go_back_to_the_first_cap),
+		cmocka_unit_test(bins_in_use_are_not_quiet),
+		cmocka_unit_test(refills_take_the_fullest),
+		cmocka_unit_test(few_empty_slabs_are_kept),
+		cmocka_unit_test(recount_walks),
+		cmocka_unit_test(broken_lists_are_fatal),
+	};
+	return unit_main(argc, argv, cases, COUNT_OF(cases));
+}
