@@ -20,11 +20,16 @@ struct range {
 
 /* ---- whole SuperSlabs ---- */
 
+static size_t used_chunks(const struct hk_pool *pool)
+{
+	return pool->used_supers * HK_SUPER_CHUNKS - pool->free_chunks;
+}
+
 /* Chunks that may be free and resident, in warm SuperSlabs and in partial ones. What threads hold in
  * bins beyond their own share comes off it: when all sleep, nobody is awake to tidy up. */
 static size_t warm_cap(struct hk_pool *pool)
 {
-	size_t cap = hk_max(hk_options.warm_mib << 20, pool->used_supers << HK_SUPER_SHIFT >> 3);
+	size_t cap = hk_max(hk_options.warm_mib << 20, used_chunks(pool) << HK_CHUNK_SHIFT >> 3);
 	if (!pool->warm_cap_limit && pool->warm_supers > 8)
 		pool->warm_cap_limit = hk_os_memory_limit() / 8;
 	if (pool->warm_cap_limit)
@@ -194,8 +199,7 @@ static size_t purge_partial(struct hk_pool *pool, size_t keep_chunks)
 
 static size_t dirty_bound(const struct hk_pool *pool)
 {
-	size_t used = pool->used_supers * HK_SUPER_CHUNKS - pool->free_chunks;
-	return hk_max(used / 4, DIRTY_MIN_CHUNKS);
+	return hk_max(used_chunks(pool) / 4, DIRTY_MIN_CHUNKS);
 }
 
 void hk_pool_shed_locked(struct hk_pool *pool)
