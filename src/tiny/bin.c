@@ -14,7 +14,7 @@
 #define CARVE_FIRST_BYTES 4096u    /* the page that a small program touches */
 #define CARVE_BYTES 16384u
 #define BIN_FIRST_BYTES 6144u      /* cap of a class to begin with */
-#define BIN_MAX_BYTES (1u << 20)   /* and at most */
+#define BIN_MAX_BYTES (2u << 20)   /* and at most */
 #define EMPTY_CHUNKS_MAX 8u       /* kept in a heap: a class's slabs come and go */
 #define SHARED_BATCH_BYTES 512u
 
@@ -436,12 +436,12 @@ bool hk_bin_spent(struct hk_heap *heap, unsigned c)
 		class_open(heap, c);
 	cs->used = true;
 	uint32_t n = hk_bin_length(heap, c);
-	if (n > cs->cap - cs->cap / 4) {
+	if (n > cs->cap - cs->cap / 8) {
 		/* Grows where it runs over and empty in turn; a program that only frees needs no more. */
 		if (!cs->refills || !grow(heap, c))
 			return false;
 		cs->refills = 0;
-		if (n > cs->cap - cs->cap / 4)
+		if (n > cs->cap - cs->cap / 8)
 			return false;
 	}
 	hk_bin_grant(heap, c, n, (int32_t)(cs->cap - n));

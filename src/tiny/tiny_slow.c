@@ -180,10 +180,14 @@ static void free_block(struct hk_heap *heap, struct hk_slab *slab, void *p)
 {
 	HK_CHECK(hk_load(&slab->tag) && hk_slab_has_block(slab, p),
 		 "free of a pointer inside a block, or of none", p);
+	int saved = errno;
 	if (HK_UNLIKELY(!hk_heap_is_born(heap) || heap->busy)) {
 		if (hk_heap_is_born(heap))
 			heap->count.early_reentry++;
-		return hk_remote_post_one(slab, p);
+		hk_fork_check();
+		hk_remote_post_one(slab, p);
+		errno = saved;
+		return;
 	}
 	if (hk_load(&slab->heap) == heap)
 		return push_own(heap, slab, p);
@@ -194,36 +198,36 @@ static void free_block(struct hk_heap *heap, struct hk_slab *slab, void *p)
 	enter(heap);
 	hk_remote_gather(heap, slab, p);
 	leave(heap);
+	errno = saved;
+}
+
+static void free_span(struct hk_heap *heap, void *p)
+{
+	int saved = errno;
+	if (!hk_heap_is_born(heap) || heap->busy) {
+		hk_fork_check();
+		hk_span_free(p);
+	} else {
+		enter(heap);
+		heap->count.span_freed++;
+		hk_span_free(p);
+		leave(heap);
+	}
+	errno = saved;
 }
 
 HK_NOINLINE static void free_other(struct hk_heap *heap, void *p)
 {
-	int saved = errno;
 	if (HK_UNLIKELY(heap == &hk_heap_unborn)) {
 		struct hk_heap *born = hk_heap_birth();
 		heap = born ? born : heap;
 	}
-	hk_fork_check();
 	struct hk_found f = hk_find(p);
-	if (HK_LIKELY(f.kind == HK_FOUND_BLOCK)) {
-		free_block(heap, f.slab, p);
-	} else {
-		HK_CHECK(f.kind != HK_FOUND_INNER, "free of a pointer inside a block", p);
-		HK_CHECK(f.kind == HK_FOUND_SPAN, "free of a pointer that is no live block", p);
-		if (hk_heap_is_born(heap)) {
-			uint8_t busy = heap->busy;
-			enter(heap);
-			heap->count.span_freed++;
-			hk_span_free(p);
-			if (busy)
-				heap->busy = busy;
-			else
-				leave(heap);
-		} else {
-			hk_span_free(p);
-		}
-	}
-	errno = saved;
+	if (HK_LIKELY(f.kind == HK_FOUND_BLOCK))
+		return free_block(heap, f.slab, p);
+	HK_CHECK(f.kind != HK_FOUND_INNER, "free of a pointer inside a block", p);
+	HK_CHECK(f.kind == HK_FOUND_SPAN, "free of a pointer that is no live block", p);
+	free_span(heap, p);
 }
 
 HK_NOINLINE void hk_free_slow(void *p)

@@ -372,6 +372,8 @@ def postgresql(run):
     socket_path = run.path(".s.PGSQL.%d" % port)
     wait_for("postgres", lambda: proc.poll() is not None or os.path.exists(socket_path))
     wait_for("postgres", lambda: proc.poll() is not None or can_connect(port))
+    pid_file = os.path.join(data, "postmaster.pid")    # its last line is the state, "ready" at last
+    wait_for("postgres", lambda: proc.poll() is not None or "ready" in read_text(pid_file))
     pg("pgbench", "-i", "-q", "-s", "1")
     bench = pg("pgbench", "-n", "-c", "4", "-j", "2", "-t", str(run.scale(600, 150)),
                "--random-seed=42").decode()

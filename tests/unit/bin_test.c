@@ -98,7 +98,7 @@ static void overflow_halves_or_empties(void **state)
 	}
 }
 
-/* Frees alone must never make a bin longer than its cap. */
+/* Frees alone must never make a bin longer than its cap (a refill may: it takes whole lists). */
 static void frees_stay_below_the_cap(void **state)
 {
 	(void)state;
@@ -106,11 +106,11 @@ static void frees_stay_below_the_cap(void **state)
 	unit_take(blocks, 10000, 48);
 	for (unsigned i = 0; i < 10000; i++) {
 		unit_give(blocks + i, 1);
-		if (heap->classes[2].used)
+		if (heap->count.bin_flushed)
 			assert_true(unit_walk(heap->bins[2].head) <= heap->classes[2].cap + 1);
 	}
-	assert_true(heap->count.bin_flushed > 0);
-	assert_int_equal(heap->count.bin_grown, 0);
+	assert_in_range(heap->count.bin_flushed, 10, 400);
+	assert_true(heap->count.bin_grown <= 1); /* for the refills before */
 }
 
 /* Runs over and empties in turn: the cap doubles, up to a MiB a class and the heap's ceiling. */

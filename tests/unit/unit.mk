@@ -23,7 +23,7 @@ UNIT_CORE := $(patsubst src/%.c,$(BUILD)/obj/%.o,\
 	$(filter-out src/api/libc.c src/api/cxx.c,$(sort $(wildcard src/*/*.c))))
 UNIT_CFLAGS := -std=gnu11 -D_GNU_SOURCE -g -O1 -fPIE -fno-builtin-malloc -fno-builtin-free \
 	-fno-strict-aliasing -ftls-model=initial-exec -Wall -Wextra -Werror -pthread \
-	-Isrc -Iinclude -I$(BUILD) -Itests/unit $(VARIANT_CFLAGS) -MMD -MP
+	-DUNIT_CONFIG='"$(abspath config)"' -Isrc -Iinclude -I$(BUILD) -Itests/unit $(VARIANT_CFLAGS) -MMD -MP
 # TSan knows no memory where the region stands usually: unit_tsan.c puts it elsewhere.
 comma := ,
 UNIT_LDFLAGS := $(VARIANT_LDFLAGS) $(if $(filter tsan,$(VARIANT)),-Wl$(comma)--wrap=hk_os_reserve)

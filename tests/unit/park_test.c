@@ -1,0 +1,254 @@
+/* park_test.c - src/heap/park.c, birth.c: heaps whose threads ended, their slabs and their queues. */
+#include "unit.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#define NO_STARTERS "HAKMEM_STARTER_MIB=0"
+#define MANY 300
+
+static void *blocks[MANY];
+static struct hk_heap *left; /* the heap of the thread that ran last */
+static size_t block_size;
+
+static void *take_and_go(void *count)
+{
+	for (size_t i = 0; i < (size_t)count; i++)
+		blocks[i] = hak_malloc(block_size);
+	left = hk_heap_mine();
+	return NULL;
+}
+
+/* A thread takes COUNT blocks and ends. */
+static void run_thread(void *(*run)(void *), void *arg)
+{
+	pthread_t t;
+	assert_int_equal(pthread_create(&t, NULL, run, arg), 0);
+	assert_int_equal(pthread_join(t, NULL), 0);
+}
+
+static void leave(size_t count, size_t size)
+{
+	block_size = size;
+	run_thread(take_and_go, (void *)count);
+}
+
+/* The first thread has a heap of its own before others come. */
+static void begin(const char *options)
+{
+	unit_start(options);
+	assert_non_null(hak_malloc(1));
+}
+
+static void ends_are_parked(void **state)
+{
+	(void)state;
+	begin(NO_STARTERS);
+	leave(MANY, 1000);
+	assert_ptr_not_equal(left, hk_heap_mine());
+	assert_int_equal(hk_heap_state(left), HK_HEAP_PARKED);
+	assert_int_equal(hk_heaps_parked, 1);
+	assert_int_equal(left->count.heap_parks, 1);
+	assert_int_equal(left->lock.owner, 0);
+	for (unsigned c = 0; c < HK_CLASSES; c++) {
+		assert_null(left->bins[c].head);
+		assert_null(left->classes[c].partial[0]); /* empty slabs go back */
+	}
+	for (unsigned i = 0; i < HK_SLOTS; i++)
+		assert_null(left->slots[i].slab);
+	unit_audit();
+}
+
+static void their_frees_are_drained_at_once(void **state)
+{
+	(void)state;
+	begin(NO_STARTERS);
+	leave(MANY, 1000);
+	assert_true(left->slabs > 0);
+	unit_give(blocks, MANY);
+	hk_remote_flush(hk_heap_mine(), false);
+	assert_null(left->xqueue);
+	assert_int_equal(left->slabs, 0);
+	hk_heaps_trim(0);
+	unit_audit();
+}
+
+static void the_next_thread_takes_the_heap(void **state)
+{
+	(void)state;
+	begin(NO_STARTERS);
+	leave(MANY, 100);
+	struct hk_heap *first = left;
+	uint32_t made = hk_heaps_made;
+	for (unsigned i = 0; i < 50; i++) {
+		leave(10, 200);
+		assert_ptr_equal(left, first);
+		unit_give(blocks, 10);
+	}
+	assert_int_equal(hk_heaps_made, made);
+	assert_int_equal(first->count.heap_births, 51);
+	assert_int_equal(first->count.heap_parks, 51);
+	assert_int_equal(hk_heaps_parked, 1);
+	unit_audit();
+}
+
+static void the_living_take_slabs_one_by_one(void **state)
+{
+	(void)state;
+	begin(NO_STARTERS);
+	struct hk_heap *me = hk_heap_mine();
+	leave(MANY, 1000);
+	/* Every other one is freed: the parked heap's slabs have room. */
+	size_t slabs = left->slabs, mine = 0;
+	for (unsigned i = 0; i < MANY; i += 2)
+		unit_give(blocks + i, 1);
+	hk_remote_flush(me, false);
+	unit_drain(left);
+	for (unsigned i = 0; i < MANY; i += 2) {
+		unit_take(blocks + i, 1, 1000);
+		memset(blocks[i], 1, 1000);
+	}
+	assert_true(me->count.refill_parked > 0);
+	assert_int_equal(left->slabs, slabs - me->count.refill_parked);
+	for (unsigned i = 0; i < MANY; i++) {
+		struct hk_slab *slab = hk_slab_of_tiny(blocks[i]);
+		assert_true(slab->heap == me || slab->heap == left || slab->heap->shared);
+		assert_int_equal(slab->tag, slab->heap->tag);
+		mine += slab->heap == me;
+	}
+	assert_true(mine > MANY / 2);
+	unit_audit();
+	unit_give(blocks, MANY);
+	hk_heaps_trim(0);
+	unit_audit();
+}
+
+static void *sleeper(void *go)
+{
+	for (unsigned i = 0; i < MANY; i++)
+		blocks[i] = hak_malloc(1000);
+	left = hk_heap_mine();
+	pthread_barrier_wait(go);
+	pthread_barrier_wait(go);
+	return NULL;
+}
+
+/* The queue of a thread that sleeps is emptied by malloc_trim, its slabs too. */
+static void sleepers_are_trimmed(void **state)
+{
+	(void)state;
+	pthread_t t;
+	pthread_barrier_t go;
+	begin(NO_STARTERS);
+	pthread_barrier_init(&go, NULL, 2);
+	assert_int_equal(pthread_create(&t, NULL, sleeper, &go), 0);
+	pthread_barrier_wait(&go);
+	assert_int_equal(hk_heap_state(left), HK_HEAP_LIVE);
+	unit_give(blocks, MANY);
+	size_t slabs = left->slabs;
+	assert_true(hk_heaps_trim(0) > 0);
+	assert_null(left->xqueue);
+	assert_true(left->slabs + 2 < slabs); /* what its bin holds keeps one or two */
+	pthread_barrier_wait(&go);
+	pthread_join(t, NULL);
+	unit_audit();
+}
+
+static void *after_the_end(void *arg)
+{
+	void *p = hak_malloc(100);
+	hk_heap_park(hk_heap_mine());
+	assert_ptr_equal(hk_heap_mine(), &hk_heap_dead);
+	void *q = hak_malloc(100), *r = hak_malloc(100000), *s = hak_malloc(3000000);
+	bool ok = q && r && s && hk_slab_of_tiny(q)->heap->shared;
+	hak_free(p);
+	hak_free(q);
+	hak_free(r);
+	hak_free(s);
+	q = hak_calloc(10, 10);
+	ok = ok && q && !memcmp(q, "\0\0\0\0\0\0\0\0", 8);
+	hak_free(q);
+	*(bool *)arg = ok;
+	return NULL;
+}
+
+static void calls_after_the_end_are_served(void **state)
+{
+	(void)state;
+	bool ok = false;
+	begin(NO_STARTERS);
+	run_thread(after_the_end, &ok);
+	assert_true(ok);
+	hk_heaps_trim(0);
+	unit_audit();
+}
+
+static void first_blocks_are_shared(void **state)
+{
+	(void)state;
+	begin(NO_STARTERS);
+	leave(1, 64);
+	assert_int_equal(hk_slab_of_tiny(blocks[0])->heap->shared, 1);
+	assert_int_equal(left->count.refill_shared, 1);
+	assert_int_equal(left->count.refill_chunk, 0);
+	assert_int_equal(hk_heap_mine()->count.refill_shared, 0); /* the first thread has no one to share with */
+}
+
+/* A thousand threads with blocks of 25 classes: what they leave serves the living. */
+static void *all_classes(void *arg)
+{
+	(void)arg;
+	for (unsigned c = 0; c < 75; c += 3)
+		hak_free(hak_malloc(hk_classes[c].size));
+	return NULL;
+}
+
+static void nothing_is_stranded(void **state)
+{
+	(void)state;
+	begin(NO_STARTERS);
+	for (unsigned i = 0; i < 200; i++)
+		run_thread(all_classes, NULL);
+	hk_heaps_trim(0);
+	unit_audit();
+	assert_int_equal(hk_heaps_made, 3); /* shared, first, one for all the others */
+	/* The block of begin() alone: one slab. */
+	assert_int_equal(POOL->used_supers, 1);
+	assert_int_equal(POOL->free_chunks, HK_SUPER_CHUNKS - 1);
+}
+
+static void *tags(void *arg)
+{
+	(void)arg;
+	hak_malloc(1);
+	left = hk_heap_mine();
+	return NULL;
+}
+
+static void tags_differ_and_are_odd(void **state)
+{
+	(void)state;
+	begin(NULL);
+	run_thread(tags, NULL);
+	assert_true(left->tag & 1);
+	assert_true(hk_heap_mine()->tag & 1);
+	assert_int_not_equal(left->tag, hk_heap_mine()->tag);
+	assert_false(hk_heap_unborn.tag & 1);
+	assert_false(hk_heap_dead.tag & 1);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct CMUnitTest cases[] = {
+		cmocka_unit_test(ends_are_parked),
+		cmocka_unit_test(their_frees_are_drained_at_once),
+		cmocka_unit_test(the_next_thread_takes_the_heap),
+		cmocka_unit_test(the_living_take_slabs_one_by_one),
+		cmocka_unit_test(sleepers_are_trimmed),
+		cmocka_unit_test(calls_after_the_end_are_served),
+		cmocka_unit_test(first_blocks_are_shared),
+		cmocka_unit_test(nothing_is_stranded),
+		cmocka_unit_test(tags_differ_and_are_odd),
+	};
+	return unit_main(argc, argv, cases, COUNT_OF(cases));
+}
