@@ -8,12 +8,12 @@
 #include "observe/snapshot.h"
 #include "tiny/tiny_slow.h"
 
-HK_EXPORT void *malloc(size_t size)
+HK_EXPORT HK_HOT void *malloc(size_t size)
 {
 	return hk_malloc_fast(size);
 }
 
-HK_EXPORT void free(void *ptr)
+HK_EXPORT HK_HOT void free(void *ptr)
 {
 	hk_free_fast(ptr);
 }

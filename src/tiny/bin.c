@@ -115,7 +115,7 @@ void hk_slab_put(struct hk_heap *heap, struct hk_slab *slab, struct hk_block *he
 	HK_CHECK(slab->live >= count, "double free, or a corrupt list of free blocks", head);
 	tail->next = slab->free;
 	slab->free = head;
-	slab->live -= count;
+	slab->live = (uint16_t)(slab->live - count);
 	settle(heap, slab);
 }
 
@@ -190,7 +190,7 @@ static struct hk_block *slab_take(struct hk_heap *heap, struct hk_slab *slab, ui
 		*zero = slab->zero;
 		heap->count.refill_carve++;
 	}
-	slab->live += *count;
+	slab->live = (uint16_t)(slab->live + *count);
 	cs->last = slab;
 	settle(heap, slab);
 	return list;

@@ -60,15 +60,15 @@ struct hk_class_state {
 
 struct hk_heap {
 	uint64_t tag;                    /* [C] of a life; slabs carry it */
-	struct hk_bin bins[HK_CLASSES];  /* [O] */
+	uint32_t slow_calls;             /* [O] to look at the clock now and then */
+	uint32_t ticked_ms;              /* [O] */
+	struct hk_bin bins[HK_CLASSES];  /* [O] 16-byte aligned: none crosses a line */
 	struct hk_slot slots[HK_SLOTS];  /* [O] */
 	struct hk_heap *pending_owner;   /* [O] chains linked for one post */
 	struct hk_block *pending_head;
 	struct hk_block *pending_tail;
 	uint32_t pending_bytes;
 	uint32_t pending_chains;
-	uint32_t slow_calls;             /* [O] to look at the clock now and then */
-	uint32_t ticked_ms;              /* [O] */
 	uint8_t busy;                    /* [O] in a slow path: seen by signal handlers and forks */
 	uint8_t shared;                  /* [C] */
 	uint8_t direct;                  /* [O] takes slabs of its own at once: the first thread */

@@ -17,9 +17,10 @@ uint32_t hk_slab_carved_blocks(const struct hk_slab *slab)
 {
 	uint32_t first, end;
 	hk_slab_covered(slab, &first, &end);
-	if (slab->carved <= first)
-		return slab->carved;
-	return slab->carved - ((slab->carved < end ? slab->carved : end) - first);
+	uint32_t carved = slab->carved;
+	if (carved <= first)
+		return carved;
+	return carved - ((carved < end ? carved : end) - first);
 }
 
 struct hk_block *hk_slab_carve(struct hk_slab *slab, size_t bytes, uint32_t *count)
@@ -44,7 +45,7 @@ struct hk_block *hk_slab_carve(struct hk_slab *slab, size_t bytes, uint32_t *cou
 		i = end;
 	if (n)
 		*link = NULL;
-	hk_store(&slab->carved, i < c->blocks ? i : c->blocks);
+	hk_store(&slab->carved, (uint16_t)(i < c->blocks ? i : c->blocks));
 	*count = n;
 	return list;
 }
@@ -78,6 +79,7 @@ struct hk_slab *hk_slab_new(struct hk_pool *pool, unsigned c, struct hk_heap *he
 	}
 	slab = tiny ? hk_slab_of_tiny(p) : hk_slab_at(hk_super_index(p), hk_chunk_index(p));
 	slab->bin_offset = (uint32_t)(offsetof(struct hk_heap, bins) + c * sizeof(struct hk_bin));
+	slab->exact = (uint32_t)(((1ull << 32) + hk_classes[c].size - 1) / hk_classes[c].size);
 	slab->class_index = (uint8_t)c;
 	slab->list = 0;
 	slab->zero = zero;

@@ -34,14 +34,15 @@ struct hk_chain {
 struct hk_slab {
 	uint64_t tag;            /* [A] I3; owner writes, any thread compares it with its own */
 	uint32_t bin_offset;     /* [C] of the class's bin in a heap */
-	uint8_t class_index;     /* [C] */
-	uint8_t list;            /* [L:heap] partial list that it is in + 1, 0 = none */
-	uint8_t spare;
-	uint8_t zero;            /* [L:heap] the uncarved part reads as zero */
+	uint32_t exact;          /* [C] ceil(2^32 / block size): see hk_slab_divides */
 	struct hk_heap *heap;    /* [A] owner; written under both locks when it moves */
 	struct hk_block *free;   /* [L:heap] last in, first out */
-	uint32_t live;           /* [L:heap] I1 */
-	uint32_t carved;         /* [L:heap] next place to carve; only grows */
+	uint16_t live;           /* [L:heap] I1; at most 4096, as carved */
+	uint16_t carved;         /* [L:heap] next place to carve; only grows */
+	uint8_t class_index;     /* [C] */
+	uint8_t list;            /* [L:heap] partial list that it is in + 1, 0 = none */
+	uint8_t zero;            /* [L:heap] the uncarved part reads as zero */
+	uint8_t spare;
 	struct hk_slab *next;    /* [L:heap] in the partial list */
 	struct hk_slab *prev;
 	uintptr_t base;          /* [C] of the first chunk */
@@ -58,6 +59,15 @@ HK_INLINE struct hk_slab *hk_slab_of_tiny(const void *p)
 HK_INLINE struct hk_slab **hk_medium_group(size_t index)
 {
 	return &hk_gibs[index / HK_GIB_SUPERS]->medium[index % HK_GIB_SUPERS / HK_MEDIUM_GROUP];
+}
+
+/* True if P is a whole number of blocks away from its tiny slab's base, so no pointer into the middle
+ * of one. For offset and size below 2^16: offset * exact mod 2^32 < exact (D. Lemire, O. Kaser,
+ * N. Kurz: Faster remainder by direct computation, 2019). */
+HK_INLINE bool hk_slab_divides(const struct hk_slab *slab, const void *p)
+{
+	uint32_t exact = slab->exact;
+	return (uint32_t)((uintptr_t)p % HK_CHUNK_BYTES) * exact < exact;
 }
 
 /* The header of the medium slab that begins at chunk CHUNK of SuperSlab INDEX. */

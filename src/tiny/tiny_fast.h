@@ -41,7 +41,7 @@ HK_INLINE void hk_free_fast(void *p)
 		return hk_free_slow(p);
 	/* May be user data of a larger block: then the tag does not match. */
 	struct hk_slab *slab = hk_slab_of_tiny(p);
-	if (HK_UNLIKELY(hk_load(&slab->tag) != heap->tag))
+	if (HK_UNLIKELY(hk_load(&slab->tag) != heap->tag || !hk_slab_divides(slab, p)))
 		return hk_free_slow(p);
 	struct hk_bin *bin = (struct hk_bin *)((char *)heap + slab->bin_offset);
 	struct hk_block *block = p;
