@@ -30,7 +30,7 @@ void hk_bucket_insert(struct hk_pool *pool, size_t index)
 	if (*head)
 		hk_super_at(*head - 1)->prev = (uint32_t)index + 1;
 	*head = (uint32_t)index + 1;
-	pool->filled[b] |= 1u << n;
+	pool->filled[b] |= 1ull << n;
 }
 
 void hk_bucket_remove(struct hk_pool *pool, size_t index)
@@ -48,7 +48,7 @@ void hk_bucket_remove(struct hk_pool *pool, size_t index)
 	if (s->next)
 		hk_super_at(s->next - 1)->prev = s->prev;
 	if (!pool->bucket[b][n])
-		pool->filled[b] &= ~(1u << n);
+		pool->filled[b] &= ~(1ull << n);
 	s->next = s->prev = 0;
 }
 
@@ -65,9 +65,9 @@ static uint32_t fitting(const struct hk_super *s, unsigned count, unsigned align
 static size_t find_partial(struct hk_pool *pool, unsigned count, unsigned align, unsigned *first)
 {
 	for (unsigned b = 0; b < 2; b++) {
-		uint32_t filled = pool->filled[b] & ~hk_mask32(0, count);
+		uint64_t filled = pool->filled[b] >> count << count;
 		for (; filled; filled &= filled - 1) {
-			uint32_t at = pool->bucket[b][__builtin_ctz(filled)];
+			uint32_t at = pool->bucket[b][__builtin_ctzll(filled)];
 			for (unsigned probe = 0; at && probe < PROBES; probe++) {
 				struct hk_super *s = hk_super_at(at - 1);
 				uint32_t starts = fitting(s, count, align);

@@ -30,8 +30,8 @@ struct hk_pool_counters {
 
 struct hk_pool {
 	struct hk_lock lock;
-	uint32_t bucket[2][HK_SUPER_CHUNKS]; /* [L:pool] index + 1 of the first; 0 = none */
-	uint32_t filled[2];                  /* [L:pool] bit n: bucket[][n] is not empty */
+	uint32_t bucket[2][HK_SUPER_CHUNKS + 1]; /* [L:pool] index + 1 of the first; 0 = none */
+	uint64_t filled[2];                  /* [L:pool] bit n: bucket[][n] is not empty */
 	size_t used_supers;   /* [L:pool] CHUNKED or SPAN */
 	size_t warm_supers;   /* [L:pool] I3 */
 	size_t free_chunks;   /* [L:pool] in CHUNKED SuperSlabs */

@@ -121,6 +121,7 @@ static void exhaust(size_t size)
 static void finite_address_space(void **state)
 {
 	(void)state;
+	unit_skip_sanitized();
 	set_limit(RLIMIT_AS, address_space() + ARENA_MIB(256));
 	unit_start(NULL);
 	assert_false(hk_region.ample);
@@ -132,6 +133,7 @@ static void finite_address_space(void **state)
 static void finite_data(void **state)
 {
 	(void)state;
+	unit_skip_sanitized();
 	set_limit(RLIMIT_DATA, ARENA_MIB(256));
 	unit_start(NULL);
 	exhaust(100000);
@@ -162,6 +164,7 @@ static unsigned mappings(void)
 static void a_tebibyte_takes_few_mappings(void **state)
 {
 	(void)state;
+	unit_skip_sanitized();
 	enum { SUPERS = 1 << 19, MOST = 4000 };
 	if (limited(RLIMIT_AS) || limited(RLIMIT_DATA) || hk_os_overcommit_strict())
 		unit_skip("RLIMIT_AS, RLIMIT_DATA or overcommit_memory=2 bounds the address space");

@@ -33,6 +33,15 @@ void unit_skip(const char *reason)
 	_exit(SKIPPED);
 }
 
+extern char asan_here __asm__("__asan_init") __attribute__((weak));
+extern char tsan_here __asm__("__tsan_init") __attribute__((weak));
+
+void unit_skip_sanitized(void)
+{
+	if (&asan_here || &tsan_here)
+		unit_skip("the sanitizer's runtime has limits and an mlock of its own");
+}
+
 struct hk_heap *unit_heap(void)
 {
 	struct hk_heap *heap = hk_heap_make();

@@ -37,6 +37,9 @@ void unit_start(const char *options);
 /* Leaves the case: skipped, for REASON. */
 void unit_skip(const char *reason) __attribute__((noreturn));
 
+/* Leaves the case where a sanitizer's runtime serves: it has limits and an mlock of its own. */
+void unit_skip_sanitized(void);
+
 /* A new heap in state LIVE without a thread; it takes slabs of its own at once. */
 struct hk_heap *unit_heap(void);
 
