@@ -10,20 +10,27 @@ typedef void (*handler)(void);
 extern handler get_new_handler(void) __asm__("_ZSt15get_new_handlerv") __attribute__((weak));
 extern void throw_bad_alloc(void) __asm__("_ZSt17__throw_bad_allocv") __attribute__((weak));
 
-static handler current_handler(void)
+/* A function of the C++ library: as the loader bound it, or by name, in the end as CALLER's object
+ * sees it (a library that was loaded RTLD_LOCAL). */
+static void *cxx_function(void *bound, const char *name, const void *caller)
 {
-	handler (*get)(void) = get_new_handler;
-	if (!get)
-		*(void **)&get = hk_os_symbol("_ZSt15get_new_handlerv", false);
+	void *p = bound ? bound : hk_os_symbol(name, false);
+	return p ? p : hk_os_symbol_at(caller, name);
+}
+
+static handler current_handler(const void *caller)
+{
+	handler (*get)(void);
+	*(void **)&get = cxx_function((void *)get_new_handler, "_ZSt15get_new_handlerv", caller);
 	return get ? get() : NULL;
 }
 
 /* Calls the handler until there is memory; NULL when there is no handler. */
-static void *try_handlers(size_t size, size_t align)
+static void *try_handlers(size_t size, size_t align, const void *caller)
 {
 	void *p;
 	do {
-		handler h = current_handler();
+		handler h = current_handler(caller);
 		if (!h)
 			return NULL;
 		h();
@@ -32,14 +39,13 @@ static void *try_handlers(size_t size, size_t align)
 	return p;
 }
 
-HK_COLD static void *new_failed(size_t size, size_t align)
+HK_COLD static void *new_failed(size_t size, size_t align, const void *caller)
 {
-	void (*throw)(void) = throw_bad_alloc;
-	void *p = try_handlers(size, align);
+	void (*throw)(void);
+	void *p = try_handlers(size, align, caller);
 	if (p)
 		return p;
-	if (!throw)
-		*(void **)&throw = hk_os_symbol("_ZSt17__throw_bad_allocv", false);
+	*(void **)&throw = cxx_function((void *)throw_bad_alloc, "_ZSt17__throw_bad_allocv", caller);
 	if (throw)
 		throw();
 	hk_fatal("operator new: out of memory, and no C++ library to throw", NULL);
@@ -47,18 +53,26 @@ HK_COLD static void *new_failed(size_t size, size_t align)
 
 /* A new_handler may throw, which nothrow new turns into NULL: libstdc++'s own catches it, and asks
  * our throwing new. Without it there is no handler either. */
-HK_COLD static void *next_nothrow(const char *name, size_t size, const void *nothrow)
+static void *next_function(const char *name, const void *own, const void *caller)
+{
+	void *next = hk_os_symbol(name, true);
+	next = next ? next : hk_os_symbol_at(caller, name);
+	return next == own ? NULL : next;
+}
+
+HK_COLD static void *next_nothrow(const char *name, const void *own, size_t size,
+				  const void *nothrow, const void *caller)
 {
 	void *(*next)(size_t, const void *);
-	*(void **)&next = hk_os_symbol(name, true);
+	*(void **)&next = next_function(name, own, caller);
 	return next ? next(size, nothrow) : NULL;
 }
 
-HK_COLD static void *next_aligned_nothrow(const char *name, size_t size, size_t align,
-					  const void *nothrow)
+HK_COLD static void *next_aligned_nothrow(const char *name, const void *own, size_t size,
+					  size_t align, const void *nothrow, const void *caller)
 {
 	void *(*next)(size_t, size_t, const void *);
-	*(void **)&next = hk_os_symbol(name, true);
+	*(void **)&next = next_function(name, own, caller);
 	return next ? next(size, align, nothrow) : NULL;
 }
 
@@ -67,7 +81,7 @@ HK_COLD static void *next_aligned_nothrow(const char *name, size_t size, size_t 
 	HK_EXPORT void *symbol(size_t size)                        \
 	{                                                          \
 		void *p = hk_malloc_fast(size);                    \
-		return HK_LIKELY(p) ? p : new_failed(size, HK_GRANULE); \
+		return HK_LIKELY(p) ? p : new_failed(size, HK_GRANULE, __builtin_return_address(0)); \
 	}
 
 #define NEW_NOTHROW(symbol)                                            \
@@ -75,7 +89,7 @@ HK_COLD static void *next_aligned_nothrow(const char *name, size_t size, size_t 
 	HK_EXPORT void *symbol(size_t size, const void *nothrow)       \
 	{                                                              \
 		void *p = hk_malloc_fast(size);                        \
-		return HK_LIKELY(p) ? p : next_nothrow(#symbol, size, nothrow); \
+		return HK_LIKELY(p) ? p : next_nothrow(#symbol, (const void *)symbol, size, nothrow, __builtin_return_address(0)); \
 	}
 
 #define NEW_ALIGNED(symbol)                                      \
@@ -83,7 +97,7 @@ HK_COLD static void *next_aligned_nothrow(const char *name, size_t size, size_t 
 	HK_EXPORT void *symbol(size_t size, size_t align)        \
 	{                                                        \
 		void *p = hk_alloc_slow(size, align, NULL);      \
-		return HK_LIKELY(p) ? p : new_failed(size, align); \
+		return HK_LIKELY(p) ? p : new_failed(size, align, __builtin_return_address(0)); \
 	}
 
 #define NEW_ALIGNED_NOTHROW(symbol)                                             \
@@ -91,7 +105,7 @@ HK_COLD static void *next_aligned_nothrow(const char *name, size_t size, size_t 
 	HK_EXPORT void *symbol(size_t size, size_t align, const void *nothrow)  \
 	{                                                                       \
 		void *p = hk_alloc_slow(size, align, NULL);                     \
-		return HK_LIKELY(p) ? p : next_aligned_nothrow(#symbol, size, align, nothrow); \
+		return HK_LIKELY(p) ? p : next_aligned_nothrow(#symbol, (const void *)symbol, size, align, nothrow, __builtin_return_address(0)); \
 	}
 
 /* The second and third arguments (size, alignment, nothrow) are not looked at. */

@@ -286,7 +286,11 @@ static bool span_shrink(struct hk_pool *pool, size_t first, size_t have, size_t 
 		if (cut)
 			chunks_give_locked(pool, first + body, tail, cut);
 	} else {
-		span_cut(pool, first, have, body + (tail != 0));
+		size_t cut = body + (tail != 0), whole = have / HK_SUPER_CHUNKS;
+		if ((hk_super_at(first)->flags & HK_SUPER_MOVED) && whole > cut)
+			hk_os_refresh(hk_super_base(first + cut), (whole - cut) << HK_SUPER_SHIFT,
+				      hk_region.huge);
+		span_cut(pool, first, have, cut);
 		if (tail) {
 			hk_super_at(first + body)->zero = 0;
 			span_tail_set(pool, first + body, tail);

@@ -8,6 +8,7 @@
 #include "observe/options.h"
 #include "observe/say.h"
 
+#define REFUSED_MS 1000u
 #define RANGES 16u                    /* merged ranges handed over in one go */
 #define DIRTY_MIN_CHUNKS 512u         /* 32 MiB of free chunks in partial SuperSlabs are normal */
 #define SHED_MIN_CHUNKS 16u           /* a MiB needs no look at the cap */
@@ -17,6 +18,18 @@ size_t hk_held_bytes;
 struct range {
 	size_t first, count;
 };
+
+/* The kernel keeps locked memory: no use in asking again at each free. */
+static void refused(struct hk_pool *pool, uint32_t now)
+{
+	pool->count.purge_failures++;
+	pool->refused_ms = now | 1;
+}
+
+static bool may_ask(const struct hk_pool *pool)
+{
+	return !pool->refused_ms || hk_os_clock_ms() - pool->refused_ms > REFUSED_MS;
+}
 
 /* ---- whole SuperSlabs ---- */
 
@@ -99,9 +112,7 @@ static size_t purge_warm(struct hk_pool *pool, size_t most, uint32_t age_ms)
 		for (unsigned i = 0; i < n; i++) {
 			for (size_t k = ranges[i].first; k < ranges[i].first + ranges[i].count; k++) {
 				struct hk_super *s = hk_super_at(k);
-				if (rc[i])
-					s->flags |= HK_SUPER_UNPURGEABLE;
-				else
+				if (!rc[i])
 					s->zero = ~0u;
 				if (!rc[i] && strict)
 					s->flags |= HK_SUPER_DECOMMITTED;
@@ -111,7 +122,7 @@ static size_t purge_warm(struct hk_pool *pool, size_t most, uint32_t age_ms)
 			most -= ranges[i].count;
 			pool->count.purges++;
 			if (rc[i])
-				pool->count.purge_failures++;
+				refused(pool, now);
 			else
 				bytes += ranges[i].count << HK_SUPER_SHIFT;
 		}
@@ -156,7 +167,7 @@ static size_t purge_chunks(struct hk_pool *pool, size_t index)
 	s->free |= dirty;
 	s->zero |= gone;
 	if (gone != dirty)
-		s->flags |= HK_SUPER_UNPURGEABLE;
+		refused(pool, hk_os_clock_ms());
 	if (gone && !(s->flags & (HK_SUPER_SMALL | HK_SUPER_BROKEN))) {
 		s->flags |= HK_SUPER_BROKEN;
 		pool->count.broken_supers++;
@@ -187,10 +198,13 @@ static size_t purge_partial(struct hk_pool *pool, size_t keep_chunks)
 {
 	size_t bytes = 0;
 	while (pool->dirty_chunks > keep_chunks) {
-		size_t index = emptiest(pool);
+		size_t index = emptiest(pool), gone;
 		if (index == HK_NO_SUPER)
 			break;
-		bytes += purge_chunks(pool, index);
+		gone = purge_chunks(pool, index);
+		if (!gone)
+			break;
+		bytes += gone;
 	}
 	return bytes;
 }
@@ -208,7 +222,7 @@ void hk_pool_shed_locked(struct hk_pool *pool)
 	if (HK_LIKELY(warm + pool->dirty_chunks <= SHED_MIN_CHUNKS))
 		return;
 	cap = warm_cap(pool);
-	if (warm + pool->dirty_chunks <= cap)
+	if (warm + pool->dirty_chunks <= cap || !may_ask(pool))
 		return;
 	size_t excess = warm + pool->dirty_chunks - cap;
 	if (warm)
@@ -227,7 +241,7 @@ void hk_pool_tick(struct hk_pool *pool, uint32_t now_ms)
 					 __ATOMIC_RELAXED))
 		return;
 	hk_lock(&pool->lock);
-	if (pool->warm_supers)
+	if (pool->warm_supers && may_ask(pool))
 		purge_warm(pool, SIZE_MAX, decay);
 	if (pool->dirty_chunks <= dirty_bound(pool))
 		pool->dirty_since_ms = 0;
@@ -284,16 +298,41 @@ static void adopt_committed(size_t index, struct hk_super *s)
 	unsigned chunks = (unsigned)hk_min(bytes >> HK_CHUNK_SHIFT, HK_SUPER_CHUNKS);
 	s->free = hk_mask32(0, chunks);
 	s->flags = index << HK_SUPER_SHIFT < hk_region.starter_bytes ? HK_SUPER_SMALL : 0;
-	hk_store(&s->state, chunks == HK_SUPER_CHUNKS ? HK_SUPER_FREE : HK_SUPER_CHUNKED);
+	hk_store(&s->state, HK_SUPER_CHUNKED);
+}
+
+/* Chunks that a vanished thread was purging, or whose span's head is gone, are free. */
+static void rebuild_codes(struct hk_pool *pool, struct hk_super *s, unsigned tail)
+{
+	for (unsigned c = 0; c < HK_SUPER_CHUNKS; c++) {
+		enum hk_code_kind kind = hk_code_kind(s->code[c]);
+		if (kind == HK_CODE_PURGING || (kind == HK_CODE_TAIL && c >= tail)) {
+			hk_store(&s->code[c], 0);
+			s->free |= 1u << c;
+		} else if (kind == HK_CODE_SPAN && !(s->free >> c & 1)) {
+			pool->span_chunks += hk_code_count(s->code[c]);
+		}
+	}
+}
+
+static void rebuild_free(struct hk_pool *pool, size_t index, struct hk_super *s)
+{
+	for (unsigned c = 0; c < HK_SUPER_CHUNKS; c++)
+		hk_store(&s->code[c], 0);
+	s->free = ~0u;
+	hk_store(&s->span_chunks, 0);
+	hk_store(&s->state, HK_SUPER_FREE);
+	hk_super_set_free_locked(pool, index, true);
 }
 
 void hk_pool_rebuild(struct hk_pool *pool)
 {
-	pool->purging = 0;
+	size_t body_end = 0, tail_at = HK_NO_SUPER; /* what the last span head seen covers */
+	unsigned tail = 0;
 	__builtin_memset(pool->bucket, 0, sizeof(pool->bucket));
 	__builtin_memset(pool->filled, 0, sizeof(pool->filled));
 	pool->used_supers = pool->warm_supers = pool->free_chunks = pool->dirty_chunks = 0;
-	pool->lowest_free_gib = 0;
+	pool->span_chunks = pool->moved_spans = pool->purging = pool->lowest_free_gib = 0;
 	for (size_t i = 0; i < hk_region_supers(); i++) {
 		struct hk_super *s = hk_super_at(i);
 		struct hk_gib *gib = hk_gibs[i / HK_GIB_SUPERS];
@@ -301,21 +340,26 @@ void hk_pool_rebuild(struct hk_pool *pool)
 		gib->warm_bits[i % HK_GIB_SUPERS / 64] &= ~(1ull << i % 64);
 		s->next = s->prev = 0;
 		s->zero = 0; /* what a vanished thread was about to clear or hand out is not known */
-		if (s->state == HK_SUPER_PURGING)
-			hk_store(&s->state, HK_SUPER_FREE);
+		if (s->state == HK_SUPER_PURGING && hk_region.strict)
+			s->flags |= HK_SUPER_DECOMMITTED; /* perhaps: committing twice does no harm */
+		if (s->state == HK_SUPER_SPAN && s->span_chunks) {
+			body_end = i + s->span_chunks / HK_SUPER_CHUNKS;
+			tail = s->span_chunks % HK_SUPER_CHUNKS;
+			tail_at = body_end;
+			pool->span_chunks += s->span_chunks;
+			pool->moved_spans += (s->flags & HK_SUPER_MOVED) != 0;
+		}
 		if (s->state == HK_SUPER_NONE)
 			adopt_committed(i, s);
-		for (unsigned c = 0; c < HK_SUPER_CHUNKS; c++)
-			if (hk_code_kind(s->code[c]) == HK_CODE_PURGING) {
-				hk_store(&s->code[c], 0);
-				s->free |= 1u << c;
-			}
-		if (s->state == HK_SUPER_FREE) {
-			s->free = ~0u;
-			hk_super_set_free_locked(pool, i, true);
+		if (s->state == HK_SUPER_CHUNKED)
+			rebuild_codes(pool, s, i == tail_at ? tail : 0);
+		if (s->state == HK_SUPER_FREE || s->state == HK_SUPER_PURGING ||
+		    (s->state == HK_SUPER_SPAN && i >= body_end) ||
+		    (s->state == HK_SUPER_CHUNKED && s->free == ~0u)) {
+			rebuild_free(pool, i, s);
 			continue;
 		}
-		pool->used_supers += s->state != HK_SUPER_NONE;
+		pool->used_supers++;
 		if (s->state == HK_SUPER_CHUNKED)
 			hk_bucket_insert(pool, i);
 	}

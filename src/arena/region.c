@@ -26,6 +26,8 @@ static size_t reserve_step(size_t need)
 	size_t step = hk_region.reserved_bytes, limit = hk_os_limit_address_space();
 	if (limit != SIZE_MAX)
 		step = hk_min(step, limit / 64);
+	else if (hk_region.reserved_bytes > hk_os_limit_locked())
+		return REGION_MAX; /* mlockall could not succeed any more: nothing speaks for little */
 	step = hk_align_down(hk_min(step, 64 * GIB), RESERVE_MIN);
 	return hk_align_up(hk_max(need, step), RESERVE_MIN);
 }
@@ -48,13 +50,11 @@ static int reserve_more(size_t need)
 	if (hk_region.reserved_bytes + least > REGION_MAX)
 		return -ENOMEM;
 	step = hk_min(step, REGION_MAX - hk_region.reserved_bytes);
-	int rc = hk_os_reserve(top, step, &got);
-	if (rc && step > least) {
-		step = least;
-		rc = hk_os_reserve(top, step, &got);
+	while (hk_os_reserve(top, step, &got)) {
+		if (step <= least)
+			return -ENOMEM;
+		step = hk_max(least, hk_align_down(step / 2, RESERVE_MIN));
 	}
-	if (rc)
-		return -ENOMEM;
 	advise(hk_region.reserved_bytes, step);
 	hk_region.reserved_bytes += step;
 	return 0;
@@ -132,7 +132,8 @@ int hk_region_extend(size_t bytes)
 bool hk_region_is_strict(void)
 {
 	if (!hk_region.strict_known) {
-		hk_region.strict = hk_os_limit_data() != SIZE_MAX || hk_os_overcommit_strict();
+		hk_region.overcommit = hk_os_overcommit();
+		hk_region.strict = hk_os_limit_data() != SIZE_MAX || hk_region.overcommit == 2;
 		hk_region.strict_known = true;
 	}
 	return hk_region.strict;

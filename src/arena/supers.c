@@ -152,6 +152,8 @@ static bool prepare(struct hk_pool *pool, size_t first, size_t count)
 				return false;
 			if (hk_region.huge && !(s->flags & HK_SUPER_SMALL))
 				hk_os_advise_huge(hk_super_base(i), HK_SUPER_BYTES);
+			else
+				hk_os_advise_small(hk_super_base(i), HK_SUPER_BYTES);
 			s->flags &= (uint8_t)~HK_SUPER_DECOMMITTED;
 		}
 		if (s->flags & HK_SUPER_BROKEN) {

@@ -21,6 +21,8 @@ uint32_t *hk_fork_word = &no_word;
 
 static void repair_pool(struct hk_pool *pool)
 {
+	if (hk_lock_is_mine(&pool->lock)) /* a signal handler that forks, inside a change of ours */
+		return;
 	if (!pool->lock.owner && !pool->purging)
 		return;
 	pool->lock.owner = 0;
@@ -53,11 +55,15 @@ static void repair_shared(struct hk_heap *heap)
 	hk_store_rel(&hk_shared_heaps[heap->node], fresh);
 }
 
-static void repair_heap(struct hk_heap *heap, enum hk_heap_state state)
+/* Where the caller is not the thread that forked (a raw clone's child began others before it came
+ * here), heaps of living threads can't be told from those of vanished ones: they stay as they are. */
+static void repair_heap(struct hk_heap *heap, enum hk_heap_state state, bool alone)
 {
 	bool whole = !heap->lock.owner && !heap->busy;
 	if (state == HK_HEAP_SHARED) {
 		repair_shared(heap);
+	} else if (state == HK_HEAP_LIVE && whole && !alone) {
+		return;
 	} else if (state == HK_HEAP_LIVE && whole) {
 		heap->orphan = true;
 		hk_heaps_parked++;
@@ -71,12 +77,17 @@ HK_COLD static void repair(void)
 {
 	struct hk_heap *me = hk_heap_mine();
 	uint32_t made = hk_min(hk_heaps_made, HK_HEAPS_MAX);
+	bool alone = hk_os_is_first_thread();
+	if (hk_heap_is_born(me) && me->lock.owner && !hk_lock_is_mine(&me->lock)) {
+		quarantine(me); /* another thread was draining it */
+		hk_heap_tls = (struct hk_heap *)&hk_heap_unborn;
+	}
 	hk_start_locks_reset();
 	for (unsigned node = 0; node < HK_NODES_MAX; node++)
 		repair_pool(&hk_pools[node]);
 	for (uint32_t i = 0; i < made; i++)
-		if (hk_heap_at(i) && hk_heap_at(i) != me)
-			repair_heap(hk_heap_at(i), (enum hk_heap_state)hk_heap_states[i]);
+		if (hk_heap_at(i) && hk_heap_at(i) != me && hk_heap_states[i] != HK_HEAP_QUARANTINED)
+			repair_heap(hk_heap_at(i), (enum hk_heap_state)hk_heap_states[i], alone);
 }
 
 void hk_fork_repair(void)

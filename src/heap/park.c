@@ -18,10 +18,11 @@ static void empty_bins(struct hk_heap *heap)
 void hk_heap_settle(struct hk_heap *heap)
 {
 	if (heap->orphan) {
+		hk_remote_flush(heap, true); /* before anything is gathered: rooms may be wrong */
 		for (unsigned c = 0; c < HK_CLASSES; c++)
 			hk_bin_recount(heap, c);
 		empty_bins(heap);
-		hk_remote_flush(heap, true);
+		hk_remote_flush(heap, false);
 		heap->orphan = false;
 	}
 	hk_remote_drain(heap, UINT32_MAX, HK_CLASSES, 0, NULL);
@@ -40,8 +41,12 @@ void hk_heap_park(struct hk_heap *heap)
 	hk_add(&hk_heaps_parked, 1);
 	/* Sequentially consistent: a poster sees the state, or this drain sees its chain (remote.c). */
 	__atomic_store_n(&hk_heap_states[heap->index], HK_HEAP_PARKED, __ATOMIC_SEQ_CST);
-	hk_heap_settle(heap);
-	hk_unlock(&heap->lock);
+	do {
+		hk_heap_settle(heap);
+		hk_unlock(&heap->lock);
+		/* A poster that could not have the lock meanwhile left its chain to us. */
+	} while (hk_load(&heap->xqueue) && hk_heap_state(heap) == HK_HEAP_PARKED &&
+		 hk_lock_try(&heap->lock));
 }
 
 void hk_heap_posted(struct hk_heap *owner, uint64_t queued)

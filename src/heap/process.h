@@ -8,7 +8,6 @@
 
 #include "tiny/heap.h"
 
-extern struct hk_heap *hk_shared_heaps[HK_NODES_MAX]; /* [A] by node */
 extern uint32_t hk_heaps_parked;                      /* [A] heaps in state PARKED */
 
 /* Options, region, shared heap, thread key. False: no address space. */

@@ -13,11 +13,13 @@ void hk_heap_tick(struct hk_heap *heap, uint32_t now_ms)
 	hk_lock(&heap->lock);
 	for (unsigned c = 0; c < HK_CLASSES; c++) {
 		struct hk_class_state *cs = &heap->classes[c];
-		uint32_t budget = (uint32_t)heap->bins[c].budget;
-		if (!cs->used && cs->quiet_budget == budget && (heap->bins[c].head || cs->partial[0]))
+		const struct hk_bin *bin = &heap->bins[c];
+		if (cs->cap && !cs->used && cs->quiet_budget == (uint32_t)bin->budget &&
+		    cs->quiet_pops == bin->pops)
 			hk_bin_quiet(heap, c);
 		cs->used = false;
-		cs->quiet_budget = (uint32_t)heap->bins[c].budget;
+		cs->quiet_budget = (uint32_t)bin->budget;
+		cs->quiet_pops = bin->pops;
 	}
 	hk_bins_give_back(heap);
 	hk_remote_flush(heap, false);
@@ -27,10 +29,12 @@ void hk_heap_tick(struct hk_heap *heap, uint32_t now_ms)
 
 static void trim_heap(struct hk_heap *heap, bool mine)
 {
-	if (mine)
+	if (mine) {
+		heap->busy = 1; /* a signal handler that mallocs must not wait for our own lock */
 		hk_lock(&heap->lock);
-	else if (!hk_lock_try(&heap->lock))
+	} else if (!hk_lock_try(&heap->lock)) {
 		return;
+	}
 	enum hk_heap_state state = hk_heap_state(heap);
 	if (mine) {
 		for (unsigned c = 0; c < HK_CLASSES; c++)
@@ -41,6 +45,8 @@ static void trim_heap(struct hk_heap *heap, bool mine)
 	if (state == HK_HEAP_LIVE || state == HK_HEAP_PARKED || state == HK_HEAP_SHARED)
 		hk_heap_settle(heap);
 	hk_unlock(&heap->lock);
+	if (mine)
+		heap->busy = 0;
 }
 
 size_t hk_heaps_trim(size_t pad)

@@ -1,16 +1,17 @@
-/* options.c - environment and profile into struct hk_options. Allocates nothing, keeps pointers into
- * the environment's own strings, asks nothing twice. */
+/* options.c - environment and profile into struct hk_options. Allocates nothing, asks nothing twice. */
 #include "observe/options.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "observe/say.h"
 
 #define PROFILE_BYTES 4096
+#define TEXTS_BYTES 2048
 
 enum type { NUMBER, CHOICE, TEXT };
 enum origin { BY_DEFAULT, BY_PROFILE, BY_ENVIRONMENT };
@@ -53,7 +54,7 @@ static const struct profile profiles[] = {
 };
 
 static unsigned char origins[OPTIONS];
-static char profile_text[PROFILE_BYTES]; /* TEXT options point into it */
+static char profile_text[PROFILE_BYTES];
 
 static const struct option *find(const char *name, size_t bytes)
 {
@@ -104,11 +105,23 @@ static bool parse_choice(const struct option *o, const char *value, size_t *out)
 	return false;
 }
 
+/* A copy: programs write over their environment to change their title. */
+static const char *keep(const char *value)
+{
+	static char texts[TEXTS_BYTES];
+	static size_t used;
+	size_t bytes = strlen(value) + 1;
+	if (used + bytes > sizeof(texts))
+		return NULL;
+	used += bytes;
+	return memcpy(texts + used - bytes, value, bytes);
+}
+
 static void set(const struct option *o, const char *value, enum origin origin)
 {
 	void *field = (char *)&hk_options + o->offset;
 	size_t x = 0;
-	bool good = o->type == TEXT     ? *value != 0
+	bool good = o->type == TEXT     ? *value && strlen(value) < TEXTS_BYTES / 3
 		    : o->type == NUMBER ? parse_number(o, value, &x)
 					: parse_choice(o, value, &x);
 	if (!good) {
@@ -120,7 +133,7 @@ static void set(const struct option *o, const char *value, enum origin origin)
 		return;
 	}
 	if (o->type == TEXT)
-		*(const char **)field = value;
+		*(const char **)field = keep(value);
 	else
 		*(size_t *)field = x;
 	origins[o - table] = (unsigned char)origin;
@@ -154,10 +167,10 @@ static void read_profile(char *text, const char *from)
 
 static bool load_file(const char *path)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, profile_text, PROFILE_BYTES);
+	int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+	ssize_t n = fd < 0 ? -1 : syscall(SYS_read, fd, profile_text, PROFILE_BYTES);
 	if (fd >= 0)
-		close(fd);
+		syscall(SYS_close, fd);
 	if (n < 0 || n == PROFILE_BYTES) {
 		hk_say("HAKMEM_PROFILE=%s ignored: %s", path,
 		       n < 0 ? "the file cannot be read" : "the file is larger than 4095 bytes");
@@ -204,7 +217,7 @@ void hk_options_read(void)
 		return;
 	for (char **e = environ; *e; e++) {
 		if (!strncmp(*e, "HAKMEM_LOG=", 11) && (*e)[11])
-			hk_options.log = *e + 11; /* first: the next lines may have something to say */
+			hk_options.log = keep(*e + 11); /* first: the next lines may have something to say */
 		if (!strncmp(*e, "HAKMEM_PROFILE=", 15))
 			profile = *e + 15;
 	}

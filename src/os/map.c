@@ -83,6 +83,8 @@ int hk_os_refresh(uintptr_t where, size_t bytes, bool huge)
 		return -errno;
 	if (huge)
 		hk_os_advise_huge(where, bytes);
+	else
+		hk_os_advise_small(where, bytes);
 	return 0;
 }
 

@@ -42,12 +42,15 @@ size_t hk_os_limit_data(void);
 size_t hk_os_limit_locked(void);
 /* The least of the memory limits of this process's cgroup, or of the machine's memory. Reads files. */
 size_t hk_os_memory_limit(void);
-bool hk_os_overcommit_strict(void);
+/* vm.overcommit_memory: 0 heuristic, 1 always, 2 strict; 0 where it can't be read. */
+int hk_os_overcommit(void);
+/* Memory and swap of the machine, bytes. */
+size_t hk_os_memory_total(void);
 
 /* Milliseconds since an arbitrary start; coarse (some ms), no system call. Wraps after 49 days. */
 uint32_t hk_os_clock_ms(void);
 
-/* 128 bits that differ in each exec. */
+/* 128 random bits; from AT_RANDOM by a one-way mix where there is no getrandom. */
 void hk_os_entropy(uint64_t out[2]);
 
 /* The cpu this thread runs on, by rseq where glibc registered it; -1 if unknown. */
@@ -59,9 +62,15 @@ HK_INLINE uintptr_t hk_os_thread_word(void)
 	return (uintptr_t)__builtin_thread_pointer();
 }
 
+/* NAME as the object sees it that ADDRESS lies in: also from libraries loaded RTLD_LOCAL. */
+void *hk_os_symbol_at(const void *address, const char *name);
+
 /* The definition of a function that comes after ours in the search order (NEXT), or any one; NULL if
  * there is none, or the program is static. May allocate. */
 void *hk_os_symbol(const char *name, bool next);
+
+/* True in the thread that began the process, or that a fork left. */
+bool hk_os_is_first_thread(void);
 
 void hk_os_yield(void);
 void hk_os_sleep_us(unsigned us);

@@ -1,5 +1,6 @@
 /* system.c - limits, clock, entropy, cpu. Reads files by raw open/read into the stack: no stdio,
- * which would malloc. */
+ * which would malloc, and by syscall(), which is no cancellation point: a thread that is cancelled
+ * here would leave with a lock held. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -7,6 +8,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
@@ -42,11 +44,11 @@ size_t hk_os_limit_locked(void)
 /* The file's first bytes as text; its length, or -1. */
 static int read_text(const char *path, char *buf, size_t bytes)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -1;
-	ssize_t got = read(fd, buf, bytes - 1);
-	close(fd);
+	int saved = errno, fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+	ssize_t got = fd < 0 ? -1 : syscall(SYS_read, fd, buf, bytes - 1);
+	if (fd >= 0)
+		syscall(SYS_close, fd);
+	errno = saved;
 	if (got < 0)
 		return -1;
 	buf[got] = 0;
@@ -103,9 +105,18 @@ size_t hk_os_memory_limit(void)
 	return least;
 }
 
-bool hk_os_overcommit_strict(void)
+int hk_os_overcommit(void)
 {
-	return read_number("/proc/sys/vm/overcommit_memory") == 2;
+	size_t mode = read_number("/proc/sys/vm/overcommit_memory");
+	return mode <= 2 ? (int)mode : 0;
+}
+
+size_t hk_os_memory_total(void)
+{
+	struct sysinfo info;
+	if (sysinfo(&info))
+		return SIZE_MAX;
+	return ((size_t)info.totalram + info.totalswap) * info.mem_unit;
 }
 
 uint32_t hk_os_clock_ms(void)
@@ -115,17 +126,35 @@ uint32_t hk_os_clock_ms(void)
 	return (uint32_t)((uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000);
 }
 
+/* One way: base and tags are derived from it, AT_RANDOM also makes libc's canary and pointer guard. */
+static uint64_t one_way(uint64_t a, uint64_t b)
+{
+	for (unsigned i = 0; i < 8; i++) {
+		a = (a ^ b) * 0x9e3779b97f4a7c15ull;
+		b = (b >> 29 | b << 35) + (a >> 32) * (a | 1);
+	}
+	return a ^ b;
+}
+
 void hk_os_entropy(uint64_t out[2])
 {
+	uint64_t seed[2] = {0, 0};
+	int saved = errno;
+	if (syscall(SYS_getrandom, out, 16, 1 /* GRND_NONBLOCK */) == 16)
+		return;
+	errno = saved;
 	const void *random = (const void *)getauxval(AT_RANDOM);
+	struct timespec now = {0, 0};
+	clock_gettime(CLOCK_MONOTONIC, &now);
 	if (random)
-		memcpy(out, random, 16);
-	else {
-		struct timespec now;
-		clock_gettime(CLOCK_MONOTONIC, &now);
-		out[0] = (uint64_t)now.tv_nsec * 0x9e3779b97f4a7c15ull ^ (uintptr_t)&now;
-		out[1] = (uint64_t)getpid() * 0xd1342543de82ef95ull ^ (uint64_t)now.tv_sec;
-	}
+		memcpy(seed, random, 16);
+	out[0] = one_way(seed[0], seed[1] ^ (uint64_t)now.tv_nsec);
+	out[1] = one_way(out[0], seed[0] + (uint64_t)getpid());
+}
+
+bool hk_os_is_first_thread(void)
+{
+	return syscall(SYS_gettid) == syscall(SYS_getpid);
 }
 
 int hk_os_cpu(void)
@@ -141,6 +170,18 @@ void *hk_os_symbol(const char *name, bool next)
 	return dlsym ? dlsym(next ? RTLD_NEXT : RTLD_DEFAULT, name) : NULL;
 }
 
+void *hk_os_symbol_at(const void *address, const char *name)
+{
+	Dl_info info;
+	if (!dlsym || !dladdr(address, &info) || !info.dli_fname)
+		return NULL;
+	void *object = dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
+	void *p = object ? dlsym(object, name) : NULL;
+	if (object)
+		dlclose(object);
+	return p;
+}
+
 void hk_os_yield(void)
 {
 	sched_yield();
@@ -150,6 +191,6 @@ void hk_os_sleep_us(unsigned us)
 {
 	struct timespec t = {0, (long)us * 1000};
 	int saved = errno;
-	nanosleep(&t, NULL);
+	syscall(SYS_nanosleep, &t, NULL);
 	errno = saved;
 }

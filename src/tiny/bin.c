@@ -7,8 +7,10 @@
 #include "tiny/remote.h"
 
 #define BATCH_BYTES 2048u          /* a refill goes on until it has that much ... */
-#define WHOLE_LIST 4u               /* a list of up to so many caps is taken whole */
+#define WHOLE_LIST 2u               /* a list of up to so many caps is taken whole */
 #define TOUCHED 8u                  /* slabs that a flush remembers */
+#define MANY_HEAPS 32u
+#define OWN_MIN_BYTES (64u << 10)
 #define BORROW_BYTES (64u << 10)
 #define BATCH_BLOCKS 16u           /* ... or that many */
 #define CARVE_FIRST_BYTES 4096u    /* the page that a small program touches */
@@ -121,17 +123,26 @@ void hk_slab_put(struct hk_heap *heap, struct hk_slab *slab, struct hk_block *he
 
 /* ---- refill ---- */
 
+/* What a heap's bins may hold without borrowing: less where there are very many threads. */
+static size_t own_bytes(void)
+{
+	size_t own = hk_options.bin_kib << 10, heaps = hk_load(&hk_heaps_made);
+	return heaps <= MANY_HEAPS ? own : hk_max(own * MANY_HEAPS / heaps, hk_min(own, OWN_MIN_BYTES));
+}
+
 /* Gives the class's bin the cap that it begins with. */
 static void class_open(struct hk_heap *heap, unsigned c)
 {
 	struct hk_class_state *cs = &heap->classes[c];
 	uint32_t size = hk_classes[c].size;
+	uint32_t cap = c < HK_TINY_CLASSES ? (uint32_t)hk_max(BIN_FIRST_BYTES / size, 4)
+		       : size <= 32768     ? 2
+					   : size <= 65536;
 	heap->cap_bytes -= (size_t)cs->cap * size;
-	if (c < HK_TINY_CLASSES)
-		cs->cap = (uint32_t)hk_max(BIN_FIRST_BYTES / size, 4);
-	else
-		cs->cap = size <= 32768 ? 2 : size <= 65536;
-	heap->cap_bytes += (size_t)cs->cap * size;
+	while (cap && heap->cap_bytes + (size_t)cap * size > own_bytes())
+		cap /= 2; /* 0: each free goes to its slab */
+	cs->cap = cap;
+	heap->cap_bytes += (size_t)cap * size;
 }
 
 void hk_bin_quiet(struct hk_heap *heap, unsigned c)
@@ -393,7 +404,7 @@ void hk_bin_cut(struct hk_heap *heap, unsigned c, uint32_t keep)
 /* Sees to it that the heap's bins may hold BYTES. */
 static bool borrow(struct hk_heap *heap, size_t bytes)
 {
-	size_t own = hk_options.bin_kib << 10, all = hk_options.bin_extra_mib << 20;
+	size_t own = own_bytes(), all = hk_options.bin_extra_mib << 20;
 	if (bytes <= own + heap->borrowed_bytes)
 		return true;
 	size_t more = hk_align_up(bytes - own - heap->borrowed_bytes, BORROW_BYTES);
@@ -407,7 +418,7 @@ static bool borrow(struct hk_heap *heap, size_t bytes)
 
 void hk_bins_give_back(struct hk_heap *heap)
 {
-	size_t own = hk_options.bin_kib << 10;
+	size_t own = own_bytes();
 	size_t need = heap->cap_bytes > own ? hk_align_up(heap->cap_bytes - own, BORROW_BYTES) : 0;
 	if (need < heap->borrowed_bytes) {
 		hk_sub(&hk_held_bytes, heap->borrowed_bytes - need);

@@ -21,6 +21,7 @@
 
 #define HK_SLOTS 16u          /* slabs whose remote frees are gathered at once */
 #define HK_CHAIN_BYTES 3072u  /* a chain leaves its slot when it is that long ... */
+#define HK_PENDING_CHAINS 16u   /* each pins a slab */
 #define HK_PENDING_BYTES 16384u /* ... and is posted with others: 64 KiB in all */
 #define HK_FULLNESS 5u        /* partial lists: empty, then quarters */
 
@@ -53,7 +54,8 @@ struct hk_class_state {
 	uint32_t counted;      /* [O] blocks in the bin when its budget was set */
 	int32_t grant;         /* [O] that budget */
 	uint32_t refills;      /* [L:heap] since the last cut */
-	uint32_t quiet_budget; /* [L:heap] budget at the last tick */
+	uint32_t quiet_budget; /* [L:heap] budget and ... */
+	uint32_t quiet_pops;   /* [L:heap] ... pops at the last tick */
 	uint32_t slabs;        /* [L:heap] of this class */
 	bool used;             /* [L:heap] refilled or flushed since the last tick */
 };
@@ -98,8 +100,10 @@ struct hk_heap {
 extern const struct hk_heap hk_heap_unborn, hk_heap_dead;
 extern struct hk_heap *hk_heap_groups[HK_HEAPS_MAX / HK_HEAP_GROUP]; /* [A] published before a state */
 extern uint8_t hk_heap_states[HK_HEAPS_MAX];    /* [A] enum hk_heap_state */
+extern struct hk_heap *hk_shared_heaps[HK_NODES_MAX]; /* [A] by node; NULL before the first birth */
 extern uint32_t hk_heaps_made;                  /* [A] indices below it may be in use */
 extern HK_TLS struct hk_heap *hk_heap_tls;
+extern HK_TLS uint32_t hk_unborn_frees; /* [O] frees of a thread that has no heap yet */
 
 /* INDEX < hk_heaps_made; NULL until its memory was found. */
 HK_INLINE struct hk_heap *hk_heap_at(uint32_t index)

@@ -5,11 +5,19 @@
 
 #include "tiny/find.h"
 
+#define ASK_BYTES (1ul << 30)
 #define MOVE_MIN_BYTES (4 * HK_SUPER_BYTES) /* below, copying is as fast as the kernel call */
 
 static struct hk_pool *pool_of(const void *p)
 {
 	return &hk_pools[hk_super_at(hk_super_index(p))->node];
+}
+
+/* The kernel's heuristic refuses a single mapping beyond all memory and swap; our reserve is not
+ * charged, so it falls to us: programs rely on the refusal. */
+static bool beyond_memory(size_t bytes)
+{
+	return bytes > ASK_BYTES && bytes > hk_os_memory_total() && hk_os_overcommit() == 0;
 }
 
 void *hk_span_alloc(struct hk_pool *pool, size_t size, size_t align, bool *zero)
@@ -20,7 +28,7 @@ void *hk_span_alloc(struct hk_pool *pool, size_t size, size_t align, bool *zero)
 		return hk_pool_chunks_alloc(pool, (unsigned)chunks, a, HK_CODE_SPAN, zero);
 	}
 	chunks = hk_max(chunks, HK_SUPER_CHUNKS);
-	if (chunks > (size_t)HK_REGION_SUPERS * HK_SUPER_CHUNKS)
+	if (chunks > HK_REGION_SUPERS * HK_SUPER_CHUNKS || beyond_memory(chunks << HK_CHUNK_SHIFT))
 		return NULL;
 	return hk_pool_span_alloc(pool, chunks, hk_max(align >> HK_SUPER_SHIFT, 1), zero);
 }

@@ -64,7 +64,8 @@ static void evict(struct hk_heap *heap, struct hk_slot *slot)
 	heap->count.ss_remote += count;
 	slot->slab = NULL;
 	slot->head = slot->tail = NULL;
-	if (heap->pending_bytes >= HK_PENDING_BYTES || size > HK_TINY_MAX)
+	if (heap->pending_bytes >= HK_PENDING_BYTES || heap->pending_chains >= HK_PENDING_CHAINS ||
+	    size > HK_TINY_MAX)
 		post_pending(heap);
 }
 

@@ -18,14 +18,15 @@
 #define CLOCK_EVERY 32u
 #define TICK_MS 100u
 #define LINE_BYTES 64u
+#define UNBORN_FREES 32u /* served one by one before the thread gets a heap */
 
 /* ---- the frame of every slow path ---- */
 
+/* The fork check comes before the heap is looked up: in a child it may be another one. */
 HK_INLINE void enter(struct hk_heap *heap)
 {
 	heap->busy = 1;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	hk_fork_check();
 }
 
 HK_INLINE void leave(struct hk_heap *heap)
@@ -64,11 +65,13 @@ static unsigned class_for(size_t size, size_t align)
 /* For threads that have ended, and where no heap can be made: the node's shared heap. */
 HK_COLD static void *alloc_without_heap(size_t size, size_t align, unsigned c, bool *zero)
 {
+	struct hk_heap *shared = hk_load_acq(&hk_shared_heaps[hk_node_here()]);
 	struct hk_block *block;
 	uint32_t n;
-	hk_fork_check();
-	if (!hk_region.base)
+	if (!shared)
 		return out_of_memory();
+	hk_add(&shared->count.early_no_heap, 1);
+	hk_add(&shared->count.tls_pops, 1);
 	if (c == HK_CLASSES)
 		block = hk_span_alloc(&hk_pools[hk_node_here()], size, align, zero);
 	else
@@ -103,6 +106,7 @@ HK_NOINLINE static void *span(struct hk_heap *heap, size_t size, size_t align, b
 
 void *hk_alloc_slow(size_t size, size_t align, bool *zero)
 {
+	hk_fork_check();
 	struct hk_heap *heap = hk_heap_mine();
 	bool none;
 	zero = zero ? zero : &none;
@@ -144,7 +148,8 @@ HK_NOINLINE void *hk_malloc_slow(size_t size)
 HK_NOINLINE void hk_free_spent(struct hk_heap *heap, struct hk_bin *bin)
 {
 	unsigned c = (unsigned)(bin - heap->bins);
-	if (HK_UNLIKELY(heap->busy))
+	hk_fork_check();
+	if (HK_UNLIKELY(heap->busy || heap != hk_heap_mine()))
 		return; /* a signal handler: the next free counts */
 	if (HK_LIKELY(hk_bin_spent(heap, c)))
 		return;
@@ -182,9 +187,8 @@ static void free_block(struct hk_heap *heap, struct hk_slab *slab, void *p)
 		 "free of a pointer inside a block, or of none", p);
 	int saved = errno;
 	if (HK_UNLIKELY(!hk_heap_is_born(heap) || heap->busy)) {
-		if (hk_heap_is_born(heap))
-			heap->count.early_reentry++;
-		hk_fork_check();
+		struct hk_heap *counting = hk_heap_is_born(heap) ? heap : hk_shared_heaps[0];
+		hk_add(&counting->count.tls_sll, 1);
 		hk_remote_post_one(slab, p);
 		errno = saved;
 		return;
@@ -205,7 +209,6 @@ static void free_span(struct hk_heap *heap, void *p)
 {
 	int saved = errno;
 	if (!hk_heap_is_born(heap) || heap->busy) {
-		hk_fork_check();
 		hk_span_free(p);
 	} else {
 		enter(heap);
@@ -216,9 +219,12 @@ static void free_span(struct hk_heap *heap, void *p)
 	errno = saved;
 }
 
-HK_NOINLINE static void free_other(struct hk_heap *heap, void *p)
+HK_NOINLINE static void free_other(void *p)
 {
-	if (HK_UNLIKELY(heap == &hk_heap_unborn)) {
+	hk_fork_check();
+	struct hk_heap *heap = hk_heap_mine();
+	/* A thread may make its first call here when it ends: a heap then would outlive it. */
+	if (HK_UNLIKELY(heap == &hk_heap_unborn) && ++hk_unborn_frees > UNBORN_FREES) {
 		struct hk_heap *born = hk_heap_birth();
 		heap = born ? born : heap;
 	}
@@ -244,13 +250,14 @@ HK_NOINLINE void hk_free_slow(void *p)
 	struct hk_slab *slab = hk_slab_of_tiny(p);
 	struct hk_slot *slot = hk_slot_of(heap, slab);
 	struct hk_block *block = p;
-	if (HK_LIKELY(slot->slab == slab && slot->room > 1 && slot->head != block)) {
+	if (HK_LIKELY(slot->slab == slab && slot->room > 1 && slot->head != block &&
+		      hk_slab_divides(slab, p))) {
 		block->next = slot->head;
 		slot->head = block;
 		slot->room--;
 		return;
 	}
-	free_other(heap, p);
+	free_other(p);
 }
 
 /* ---- the rest ---- */
