@@ -167,6 +167,8 @@ static int audited(void **state)
 	(void)state;
 	if (!hk_region.base)
 		return 0;
+	if (POOL->lock.owner) /* the case died under it, and cmocka jumped out of the signal */
+		return 1;
 	return hk_pool_audit(POOL) + hk_heaps_audit();
 }
 
