@@ -78,7 +78,7 @@ struct hak_stats {
 	uint64_t committed_bytes;     /* readable and writable, touched or not */
 	uint64_t chunk_bytes;         /* in slabs and spans */
 	uint64_t span_bytes;          /* of these, in spans (blocks above 512 KiB) */
-	uint64_t live_bytes;          /* in blocks that the program holds, by size class (in bins too) */
+	uint64_t live_bytes;          /* in blocks out of slabs (held by the program, in bins or queues) and spans */
 	uint64_t bin_bytes;           /* of these, cached in thread bins */
 	uint64_t warm_bytes;          /* free SuperSlabs kept resident */
 	uint64_t purged_bytes;        /* given back to the kernel, since start */

@@ -40,6 +40,7 @@ struct hk_pool {
 	size_t moved_spans;   /* [L:pool] live ones */
 	size_t purging;       /* [L:pool] threads between taking memory out and putting it back */
 	size_t lowest_free_gib; /* [L:pool] no bit in free_bits before it */
+	size_t used_peak_bytes; /* [L:pool] most in use of late: falls by an eighth a tick */
 	size_t warm_cap_limit;  /* [L:pool] bytes, an eighth of the memory limit; 0 = not asked yet */
 	uint32_t refused_ms;     /* [L:pool] when the kernel last refused to take memory; 0 = never */
 	uint32_t dirty_since_ms; /* [L:pool] when dirty chunks passed their bound; 0 = below it */

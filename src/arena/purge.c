@@ -39,15 +39,22 @@ static size_t used_chunks(const struct hk_pool *pool)
 }
 
 /* Chunks that may be free and resident, in warm SuperSlabs and in partial ones. What threads hold in
- * bins beyond their own share comes off it: when all sleep, nobody is awake to tidy up. */
+ * bins beyond their own share comes off it, and a quarter of the slabs for what is free inside them:
+ * when all sleep, nobody is awake to tidy up. */
 static size_t warm_cap(struct hk_pool *pool)
 {
-	size_t cap = hk_max(hk_options.warm_mib << 20, used_chunks(pool) << HK_CHUNK_SHIFT >> 3);
+	/* As much as was in use of late: a program that frees all and begins again keeps its pages, a
+	 * small one stays small. */
+	size_t used = used_chunks(pool) << HK_CHUNK_SHIFT, most = hk_options.warm_mib << 20;
+	pool->used_peak_bytes = hk_max(pool->used_peak_bytes, used);
+	size_t cap = hk_max(hk_min(pool->used_peak_bytes, most), most / 4);
+	cap = hk_max(cap, used / 8);
 	if (!pool->warm_cap_limit && pool->warm_supers > 8)
 		pool->warm_cap_limit = hk_os_memory_limit() / 8;
 	if (pool->warm_cap_limit)
 		cap = hk_min(cap, pool->warm_cap_limit);
-	cap -= hk_min(hk_load(&hk_held_bytes), cap / 2);
+	size_t open = (used - (pool->span_chunks << HK_CHUNK_SHIFT)) / 4;
+	cap -= hk_min(hk_load(&hk_held_bytes) + open, cap / 2);
 	return cap >> HK_CHUNK_SHIFT;
 }
 
@@ -222,15 +229,16 @@ void hk_pool_shed_locked(struct hk_pool *pool)
 	if (HK_LIKELY(warm + pool->dirty_chunks <= SHED_MIN_CHUNKS))
 		return;
 	cap = warm_cap(pool);
+	if (!hk_options.decay_ms && warm)
+		purge_warm(pool, SIZE_MAX, 0);
 	if (warm + pool->dirty_chunks <= cap || !may_ask(pool))
 		return;
 	size_t excess = warm + pool->dirty_chunks - cap;
 	if (warm)
 		purge_warm(pool, hk_align_up(excess, HK_SUPER_CHUNKS) / HK_SUPER_CHUNKS, 0);
 	/* Splitting huge pages is dear: only where chunks alone are too many, and then well below. */
-	cap = hk_min(cap, dirty_bound(pool));
 	if (pool->dirty_chunks > cap && !pool->purging)
-		purge_partial(pool, cap / 2);
+		purge_partial(pool, cap - cap / 8);
 }
 
 void hk_pool_tick(struct hk_pool *pool, uint32_t now_ms)
@@ -241,6 +249,7 @@ void hk_pool_tick(struct hk_pool *pool, uint32_t now_ms)
 					 __ATOMIC_RELAXED))
 		return;
 	hk_lock(&pool->lock);
+	pool->used_peak_bytes -= pool->used_peak_bytes / 8;
 	if (pool->warm_supers && may_ask(pool))
 		purge_warm(pool, SIZE_MAX, decay);
 	if (pool->dirty_chunks <= dirty_bound(pool))

@@ -24,6 +24,7 @@ struct hk_region {
 	bool ample;              /* [C] reserved as a whole */
 	bool strict;             /* [L:pool] commit is charged: give free memory back inaccessible */
 	bool strict_known;
+	bool locked;             /* [L:pool] the process locks all its memory */
 	int overcommit;          /* [L:pool] vm.overcommit_memory, with strict */
 	bool huge;               /* [C] ask for huge pages */
 } HK_CACHELINE;

@@ -123,8 +123,8 @@ static bool starters_finish(struct hk_pool *pool)
 /* Extends the region so that END SuperSlabs are committed. */
 static bool grow_to(struct hk_pool *pool, size_t end)
 {
-	size_t have = hk_region_supers(), extra = hk_min(have / 2, GROW_EXTRA_MAX);
-	if (hk_region_is_strict())
+	size_t have = hk_region_supers(), extra = hk_min(have, GROW_EXTRA_MAX);
+	if (hk_region_is_strict() || hk_region.locked)
 		extra = 0;
 	if (hk_region_extend((end + extra - have) << HK_SUPER_SHIFT)) {
 		extra = 0;
@@ -138,6 +138,9 @@ static bool grow_to(struct hk_pool *pool, size_t end)
 		hk_store(&s->state, HK_SUPER_FREE);
 		hk_super_set_free_locked(pool, i, true);
 	}
+	/* After mlockall(MCL_FUTURE) what is committed is resident at once: no more than is needed. */
+	if (extra && hk_os_is_resident(hk_super_base(end + extra) - HK_PAGE_BYTES))
+		hk_region.locked = true;
 	pool->count.supers_committed += end + extra - have;
 	return true;
 }

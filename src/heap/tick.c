@@ -1,5 +1,6 @@
 /* tick.c - what a thread that is awake does now and then, and malloc_trim. A thread that sleeps
- * keeps at most HAKMEM_BIN_KIB in its bins; all else of it can be had by others. */
+ * keeps about HAKMEM_BIN_KIB in its bins, and what it borrowed (HAKMEM_BIN_EXTRA_MIB for all threads);
+ * all else of it can be had by others. */
 #include "base/check.h"
 #include "heap/process.h"
 #include "observe/say.h"

@@ -69,6 +69,12 @@ int hk_os_purge(uintptr_t where, size_t bytes)
 	return result(madvise((void *)where, bytes, MADV_DONTNEED));
 }
 
+bool hk_os_is_resident(uintptr_t where)
+{
+	unsigned char in = 0;
+	return !mincore((void *)where, 1, &in) && (in & 1);
+}
+
 int hk_os_move(uintptr_t from, uintptr_t to, size_t bytes)
 {
 	void *p = mremap((void *)from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP,

@@ -27,6 +27,9 @@ int hk_os_advise_small(uintptr_t where, size_t bytes);
  * its content and is -EINVAL). */
 int hk_os_purge(uintptr_t where, size_t bytes);
 
+/* True if the page at WHERE has memory. */
+bool hk_os_is_resident(uintptr_t where);
+
 /* Moves the pages of FROM onto TO (both committed, same size), leaving FROM committed and zero. */
 int hk_os_move(uintptr_t from, uintptr_t to, size_t bytes);
 
@@ -52,9 +55,6 @@ uint32_t hk_os_clock_ms(void);
 
 /* 128 random bits; from AT_RANDOM by a one-way mix where there is no getrandom. */
 void hk_os_entropy(uint64_t out[2]);
-
-/* The cpu this thread runs on, by rseq where glibc registered it; -1 if unknown. */
-int hk_os_cpu(void);
 
 /* A nonzero word that differs among the living threads, the same in a fork's only thread. */
 HK_INLINE uintptr_t hk_os_thread_word(void)

@@ -1,4 +1,4 @@
-/* system.c - limits, clock, entropy, cpu. Reads files by raw open/read into the stack: no stdio,
+/* system.c - limits, clock, entropy, symbols. Reads files by raw open/read into the stack: no stdio,
  * which would malloc, and by syscall(), which is no cancellation point: a thread that is cancelled
  * here would leave with a lock held. */
 #include <dlfcn.h>
@@ -155,11 +155,6 @@ void hk_os_entropy(uint64_t out[2])
 bool hk_os_is_first_thread(void)
 {
 	return syscall(SYS_gettid) == syscall(SYS_getpid);
-}
-
-int hk_os_cpu(void)
-{
-	return sched_getcpu(); /* reads rseq's cpu_id since glibc 2.35 */
 }
 
 /* Weak: absent from static programs and from the libc of before 2.34 unless -ldl is linked. */

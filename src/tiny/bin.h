@@ -1,7 +1,7 @@
 /* bin.h - a thread's list of free blocks of one class, and its exchange with slabs.
  *
  * refill: bin empty      <- remote queue, partial slabs fullest first, carving, new slab
- * flush:  budget spent   -> count; over half the cap: the rest to the slabs, or on to other heaps
+ * flush:  budget spent   -> count; over the cap: half of it to the slabs, or on to other heaps
  * Threads: the heap's lock is held in every function but hk_bin_spent.
  */
 #ifndef HK_TINY_BIN_H

@@ -91,7 +91,6 @@ struct hk_heap {
 
 	struct hk_block *xqueue HK_CACHELINE; /* [A] chains posted by other threads */
 	uint64_t xqueued_bytes;               /* [A] posted since the last drain, about */
-	uint64_t xposts;                      /* [S] */
 };
 
 #define HK_HEAPS_MAX 65536u

@@ -84,6 +84,7 @@ static void free_ones_are_taken_again(void **state)
 	char *p = span(5 * 32, 1);
 	span(32, 1);
 	hk_pool_span_free(POOL, p);
+	assert_true(span(6 * 32, 1) > p); /* one too many for the gap */
 	assert_ptr_equal(span(2 * 32, 1), p);
 	assert_ptr_equal(span(3 * 32, 1), p + 2 * HK_SUPER_BYTES);
 	assert_int_equal(POOL->warm_supers, 0);

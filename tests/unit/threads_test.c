@@ -120,7 +120,9 @@ static void *trimmer(void *arg)
 	if ((uintptr_t)arg % 4)
 		return exchanger(arg);
 	for (unsigned n = 0; n < 150; n++) {
+		struct hk_snapshot now;
 		hk_heaps_trim(unit_random(&seed) % 3 ? 0 : ARENA_MIB(1));
+		hk_snapshot(&now);
 		hak_free(hak_malloc(5000000));
 	}
 	return NULL;
