@@ -13,10 +13,12 @@ include config/$(VARIANT).mk
 VERSION := $(shell awk '/define HAK_VERSION_(MAJOR|MINOR|PATCH)/{v = v s $$3; s = "."} END{print v}' include/hakmem/hakmem.h)
 SOVERSION := 0
 
+# delete and sized delete stay functions of their own: no jump from one to the other.
+NO_ICF := $(shell $(CC) -fno-ipa-icf -x c -c /dev/null -o /dev/null 2>/dev/null && echo -fno-ipa-icf)
 WARN := -Wall -Wextra -Wstrict-prototypes -Wmissing-prototypes -Wshadow -Werror
 HK_CFLAGS := -std=gnu11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -ftls-model=initial-exec \
 	-fno-builtin-malloc -fno-builtin-free -fno-builtin-calloc -fno-builtin-realloc \
-	-fno-strict-aliasing -fasynchronous-unwind-tables -fexceptions \
+	-fno-strict-aliasing $(NO_ICF) -fasynchronous-unwind-tables -fexceptions \
 	-Isrc -Iinclude -I$(BUILD) $(WARN) $(VARIANT_CFLAGS)
 HK_LDFLAGS := -shared -Wl,-soname,libhakmem.so.$(SOVERSION) -Wl,--version-script=src/api/hakmem.map \
 	-Wl,-Bsymbolic-functions -Wl,-z,now -Wl,-z,relro -Wl,-z,nodelete -Wl,-z,defs \

@@ -210,6 +210,8 @@ static void span_body_set(size_t first, size_t count)
 		struct hk_super *s = hk_super_at(first + i);
 		s->free = s->zero = 0;
 		s->span_chunks = 0;
+		for (unsigned c = 0; c < HK_SUPER_CHUNKS; c++)
+			hk_store(&s->code[c], 0); /* a tail that became a whole one had some */
 		hk_store(&s->state, HK_SUPER_SPAN);
 	}
 }

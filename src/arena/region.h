@@ -33,7 +33,7 @@ extern struct hk_region hk_region;
 
 HK_INLINE bool hk_region_has(const void *p)
 {
-	return (uintptr_t)p - hk_region.base < hk_load(&hk_region.committed_bytes);
+	return (uintptr_t)p - hk_region.base < hk_peek(&hk_region.committed_bytes);
 }
 
 HK_INLINE size_t hk_super_index(const void *p)

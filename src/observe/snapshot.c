@@ -54,6 +54,8 @@ static void read_super(struct hk_snapshot *out, size_t index)
 		if (kind != HK_CODE_TINY && kind != HK_CODE_MEDIUM)
 			continue;
 		struct hk_slab *slab = kind == HK_CODE_TINY ? hk_slab_of_tiny(p) : hk_slab_at(index, c);
+		if (!slab)
+			continue; /* its chunks were taken, its header is yet to be made */
 		out->slabs++;
 		out->partial_slabs += slab->list != 0;
 		if (hk_load(&slab->tag) && slab->class_index < HK_CLASSES)

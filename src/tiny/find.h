@@ -37,8 +37,8 @@ HK_INLINE struct hk_found hk_find(const void *p)
 			f.slab = hk_slab_of_tiny(p);
 			break;
 		case HK_CODE_MEDIUM:
-			f.kind = HK_FOUND_BLOCK;
 			f.slab = hk_slab_at(index, first);
+			f.kind = f.slab ? HK_FOUND_BLOCK : HK_FOUND_NOTHING; /* not a slab yet */
 			break;
 		case HK_CODE_SPAN:
 			f.kind = (uintptr_t)p == hk_super_base(index) + first * HK_CHUNK_BYTES

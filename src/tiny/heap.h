@@ -39,6 +39,8 @@ struct hk_bin {
 	uint32_t pops;         /* [O] mallocs since the budget was set */
 };
 
+_Static_assert(sizeof(struct hk_bin) == HK_GRANULE, "hk_malloc_fast finds a bin by the size itself");
+
 struct hk_slot {
 	struct hk_slab *slab;     /* [O] key; NULL = none */
 	struct hk_block *head;    /* [O] chain, newest first */

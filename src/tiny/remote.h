@@ -1,6 +1,6 @@
 /* remote.h - frees by a thread that is not the owner.
  *
- *   free -> slot of the slab (chain) -> full, or slot wanted -> pending (chains of one owner)
+ *   free -> slot of the slab (chain) -> full, or slot wanted -> pending (at most 16 chains of one owner)
  *        -> one compare-and-swap onto the owner's xqueue -> drained by exchange
  *
  *   xqueue -> [head: next, count, tail|class] -> .. -> tail -> [next chain's head] -> .. -> NULL

@@ -74,7 +74,7 @@ HK_INLINE bool hk_slab_divides(const struct hk_slab *slab, const void *p)
 HK_INLINE struct hk_slab *hk_slab_at(size_t index, unsigned chunk)
 {
 	struct hk_slab *group = hk_load_acq(hk_medium_group(index));
-	return &group[index % HK_MEDIUM_GROUP * HK_SUPER_CHUNKS + chunk];
+	return group ? &group[index % HK_MEDIUM_GROUP * HK_SUPER_CHUNKS + chunk] : NULL;
 }
 
 /* The slab of a block that is known to be of class C. */

@@ -21,10 +21,11 @@ void hk_free_spent(struct hk_heap *heap, struct hk_bin *bin);
 HK_INLINE void *hk_malloc_fast(size_t size)
 {
 	struct hk_heap *heap = hk_heap_tls;
-	size_t granule = (size - 1) / HK_GRANULE;
-	if (HK_UNLIKELY(granule >= HK_FINE_CLASSES)) /* 0 as well */
+	size_t last = size - 1;
+	if (HK_UNLIKELY(last >= HK_FINE_MAX)) /* 0 as well */
 		return hk_malloc_slow(size);
-	struct hk_bin *bin = &heap->bins[granule];
+	/* A bin is as large as a granule: the class's number need not be computed. */
+	struct hk_bin *bin = (struct hk_bin *)((char *)heap->bins + (last & ~(size_t)(HK_GRANULE - 1)));
 	HK_IN_REGISTER(bin);
 	struct hk_block *block = bin->head;
 	if (HK_UNLIKELY(!block))
@@ -41,7 +42,7 @@ HK_INLINE void hk_free_fast(void *p)
 		return hk_free_slow(p);
 	/* May be user data of a larger block: then the tag does not match. */
 	struct hk_slab *slab = hk_slab_of_tiny(p);
-	if (HK_UNLIKELY(hk_load(&slab->tag) != heap->tag || !hk_slab_divides(slab, p)))
+	if (HK_UNLIKELY(hk_peek(&slab->tag) != heap->tag || !hk_slab_divides(slab, p)))
 		return hk_free_slow(p);
 	struct hk_bin *bin = (struct hk_bin *)((char *)heap + slab->bin_offset);
 	struct hk_block *block = p;

@@ -23,7 +23,7 @@ ROOT = HERE.parent.parent
 SYMBOLS, LAYOUT = HERE / "symbols.txt", HERE / "layout.txt"
 SONAME = "libhakmem.so.0"
 NEEDED, ALLOWED = {"libc.so.6"}, re.compile(r"^ld-linux.*\.so\.\d+$")
-TLS_BYTES = 8
+TLS_BYTES = 16  # the heap, and a count of frees before there is one
 STRUCTS = [("hak_stats", "include/hakmem/hakmem.h", "hakmem/hakmem.h"),
            ("hak_root", "src/api/root.h", "api/root.h")]
 

@@ -283,6 +283,20 @@ static void threads_past_their_end(void **state)
 	hak_free(p);
 }
 
+/* Between the moment when the chunks of a medium slab are marked and that when its header is made,
+ * another thread may ask for figures, or whether a pointer is ours. */
+static void figures_may_be_asked_at_any_moment(void **state)
+{
+	(void)state;
+	bool zero;
+	begin(NO_STARTERS);
+	void *p = hk_pool_chunks_alloc(POOL, 2, 1, HK_CODE_MEDIUM, &zero);
+	assert_non_null(p);
+	sum();
+	assert_int_equal(now.slab_live_bytes, 0);
+	assert_int_equal(hak_owns(p), 0);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct CMUnitTest cases[] = {
@@ -297,6 +311,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(spans_and_callocs),
 		cmocka_unit_test(early_returns_have_names),
 		cmocka_unit_test(threads_past_their_end),
+		cmocka_unit_test(figures_may_be_asked_at_any_moment),
 	};
 	return unit_main(argc, argv, cases, COUNT_OF(cases));
 }

@@ -50,7 +50,7 @@ check-unit: unit-programs
 ifeq ($(UNIT_HAS_CMOCKA),yes)
 	@tests/unit/run $(UNIT_OUT) $(UNIT_ONLY_$(VARIANT))
 else
-	@echo 'skip: no cmocka.h (install libcmocka-dev)'; echo '0 passed, 0 failed, 1 skipped'; exit 77
+	@echo 'skip: no cmocka.h (install libcmocka-dev)'; echo '0 passed, 0 failed, 1 skipped'
 endif
 
 # The builds stand beside the release one; a compiler without a sanitizer's runtime skips it.
@@ -58,10 +58,10 @@ check-variants:
 	@MAKE='$(MAKE)' BUILD='$(BUILD)' CC='$(CC)' JOBS='$(UNIT_JOBS)' tests/unit/variants $(UNIT_VARIANTS)
 
 check-codegen: $(LIB)
-	@$(PYTHON) tests/codegen/codegen.py --lib $(LIB)
+	@$(PYTHON) tests/codegen/codegen.py --lib $(LIB) || [ $$? -eq 77 ]
 
 check-abi: $(LIB)
-	@CC='$(CC)' $(PYTHON) tests/abi/abi.py --lib $(LIB)
+	@CC='$(CC)' $(PYTHON) tests/abi/abi.py --lib $(LIB) || [ $$? -eq 77 ]
 
 mutants:
 	@$(PYTHON) tests/mutants/mutants.py $(MUTANTS_ARGS)
