@@ -75,4 +75,4 @@ clean:
 	rm -rf $(BUILD)
 
 -include $(OBJ:.o=.d)
--include config/install.mk bench/bench.mk tests/tests.mk tests/preload/preload.mk tests/unit/unit.mk
+-include config/install.mk bench/bench.mk tests/tests.mk tests/preload/preload.mk tests/unit/unit.mk tests/check.mk
