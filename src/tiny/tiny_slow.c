@@ -140,6 +140,16 @@ void *hk_alloc_slow(size_t size, size_t align, bool *zero)
 
 HK_NOINLINE void *hk_malloc_slow(size_t size)
 {
+	/* Above 1 KiB the class takes some arithmetic; a bin that has a block is still all it needs. */
+	if (HK_LIKELY(size - 1 < HK_MEDIUM_MAX)) {
+		struct hk_bin *bin = &hk_heap_mine()->bins[hk_class_of(size)];
+		struct hk_block *block = bin->head;
+		if (HK_LIKELY(block)) {
+			bin->head = block->next;
+			bin->pops++;
+			return block;
+		}
+	}
 	return hk_alloc_slow(size, HK_GRANULE, NULL);
 }
 
