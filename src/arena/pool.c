@@ -85,29 +85,10 @@ static size_t find_partial(struct hk_pool *pool, unsigned count, unsigned align,
 /* Commits the next chunks of the starters; false: they are all committed, or memory is exhausted. */
 static bool starter_grow(struct hk_pool *pool, unsigned count)
 {
-	size_t have = hk_region.committed_bytes, index = have >> HK_SUPER_SHIFT;
+	size_t have = hk_region.committed_bytes;
 	unsigned at = (unsigned)(have >> HK_CHUNK_SHIFT) % HK_SUPER_CHUNKS;
-	unsigned step = (unsigned)hk_align_up(count, STARTER_STEP);
-	if (have >= hk_region.starter_bytes)
-		return false;
-	step = (unsigned)hk_min(step, HK_SUPER_CHUNKS - at);
-	if (hk_region_extend(step * HK_CHUNK_BYTES))
-		return false;
-	struct hk_super *s = hk_super_at(index);
-	if (s->state == HK_SUPER_NONE) {
-		s->state = HK_SUPER_CHUNKED;
-		s->flags = HK_SUPER_SMALL;
-		pool->used_supers++;
-	} else {
-		hk_bucket_remove(pool, index);
-	}
-	s->free |= hk_mask32(at, step);
-	s->zero |= hk_mask32(at, step);
-	if (s->free == ~0u)
-		hk_supers_give_locked(pool, index, 1);
-	else
-		hk_bucket_insert(pool, index);
-	return true;
+	size_t step = hk_min(hk_align_up(count, STARTER_STEP), HK_SUPER_CHUNKS - at);
+	return have < hk_region.starter_bytes && hk_starters_extend_locked(pool, (unsigned)step);
 }
 
 /* A SuperSlab with room for the run, made CHUNKED if it was free. */
@@ -117,8 +98,7 @@ static size_t find_run(struct hk_pool *pool, unsigned count, unsigned align, uns
 		size_t index = find_partial(pool, count, align, first);
 		if (index != HK_NO_SUPER)
 			return index;
-		bool any_free = pool->warm_supers != 0;
-		if (!any_free && starter_grow(pool, count))
+		if (!pool->warm_supers && starter_grow(pool, count))
 			continue;
 		index = hk_supers_take_locked(pool, 1, 1);
 		if (index == HK_NO_SUPER)
@@ -172,7 +152,6 @@ static void chunks_give_locked(struct hk_pool *pool, size_t index, unsigned firs
 	HK_CHECK(s->state == HK_SUPER_CHUNKED && !(s->free & run), "chunks freed twice",
 		 (void *)(hk_super_base(index) + first * HK_CHUNK_BYTES));
 	hk_bucket_remove(pool, index);
-	set_codes(s, first, count, HK_CODE_FREE);
 	for (unsigned i = 0; i < count; i++)
 		hk_store(&s->code[first + i], 0);
 	s->free |= run;

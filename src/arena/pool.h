@@ -86,6 +86,8 @@ void hk_pool_rebuild(struct hk_pool *pool);
 int hk_pool_audit(struct hk_pool *pool);
 
 /* For the files of this folder: supers.c and purge.c. The lock is held. */
+/* CHUNKS more, within one SuperSlab, at the region's end. */
+bool hk_starters_extend_locked(struct hk_pool *pool, unsigned chunks);
 void hk_bucket_insert(struct hk_pool *pool, size_t index);
 void hk_bucket_remove(struct hk_pool *pool, size_t index);
 size_t hk_supers_take_locked(struct hk_pool *pool, size_t count, size_t align);

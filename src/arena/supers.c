@@ -99,25 +99,34 @@ static size_t find_warm(struct hk_pool *pool, size_t end)
 	return HK_NO_SUPER;
 }
 
-/* Commits the rest of the starters, so that the region ends at a SuperSlab's bound. */
-static bool starters_finish(struct hk_pool *pool)
+bool hk_starters_extend_locked(struct hk_pool *pool, unsigned chunks)
 {
-	size_t have = hk_region.committed_bytes, end = hk_align_up(have, HK_SUPER_BYTES);
-	if (have == end)
-		return true;
-	size_t index = have >> HK_SUPER_SHIFT;
+	size_t have = hk_region.committed_bytes, index = have >> HK_SUPER_SHIFT;
 	unsigned at = (unsigned)(have >> HK_CHUNK_SHIFT) % HK_SUPER_CHUNKS;
-	if (hk_region_extend(end - have))
+	if (hk_region_extend(chunks * HK_CHUNK_BYTES))
 		return false;
 	struct hk_super *s = hk_super_at(index);
-	hk_bucket_remove(pool, index);
-	s->free |= hk_mask32(at, HK_SUPER_CHUNKS - at);
-	s->zero |= hk_mask32(at, HK_SUPER_CHUNKS - at);
+	if (s->state == HK_SUPER_NONE) {
+		s->state = HK_SUPER_CHUNKED;
+		s->flags = HK_SUPER_SMALL;
+		pool->used_supers++;
+	} else {
+		hk_bucket_remove(pool, index);
+	}
+	s->free |= hk_mask32(at, chunks);
+	s->zero |= hk_mask32(at, chunks);
 	if (s->free == ~0u)
 		hk_supers_give_locked(pool, index, 1);
 	else
 		hk_bucket_insert(pool, index);
 	return true;
+}
+
+/* Commits the rest of a starter, so that the region ends at a SuperSlab's bound. */
+static bool starters_finish(struct hk_pool *pool)
+{
+	unsigned at = (unsigned)(hk_region.committed_bytes >> HK_CHUNK_SHIFT) % HK_SUPER_CHUNKS;
+	return !at || hk_starters_extend_locked(pool, HK_SUPER_CHUNKS - at);
 }
 
 /* Extends the region so that END SuperSlabs are committed. */
@@ -146,7 +155,7 @@ static bool grow_to(struct hk_pool *pool, size_t end)
 }
 
 /* Makes free SuperSlabs usable: commits what was given back inaccessible, heals broken ones. */
-static bool prepare(struct hk_pool *pool, size_t first, size_t count)
+static bool prepare(size_t first, size_t count)
 {
 	for (size_t i = first; i < first + count; i++) {
 		struct hk_super *s = hk_super_at(i);
@@ -166,7 +175,6 @@ static bool prepare(struct hk_pool *pool, size_t first, size_t count)
 			s->flags &= (uint8_t)~HK_SUPER_BROKEN;
 		}
 	}
-	(void)pool;
 	return true;
 }
 
@@ -192,7 +200,7 @@ size_t hk_supers_take_locked(struct hk_pool *pool, size_t count, size_t align)
 			return HK_NO_SUPER;
 		first = at_end;
 	}
-	if (!prepare(pool, first, count))
+	if (!prepare(first, count))
 		return HK_NO_SUPER;
 	for (size_t i = first; i < first + count; i++)
 		hk_super_set_free_locked(pool, i, false);

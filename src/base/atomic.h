@@ -10,13 +10,10 @@
 #define hk_load_acq(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
 #define hk_store(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
 #define hk_store_rel(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
-#define hk_swap_acq(p, v) __atomic_exchange_n((p), (v), __ATOMIC_ACQUIRE)
 #define hk_add(p, v) __atomic_fetch_add((p), (v), __ATOMIC_RELAXED)
 #define hk_sub(p, v) __atomic_fetch_sub((p), (v), __ATOMIC_RELAXED)
 #define hk_cas_acq(p, old, v) \
 	__atomic_compare_exchange_n((p), (old), (v), false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)
-#define hk_cas_rel(p, old, v) \
-	__atomic_compare_exchange_n((p), (old), (v), true, __ATOMIC_RELEASE, __ATOMIC_RELAXED)
 
 /* A word that other threads may change, on the hot path: any value it had will do. Plain, so that it
  * folds into the compare; an atomic load under the race detector. */
@@ -25,8 +22,5 @@
 #else
 #define hk_peek(p) (*(p))
 #endif
-
-/* A counter with a single writer: no read-modify-write on the bus. */
-#define hk_count(p, v) hk_store((p), hk_load(p) + (v))
 
 #endif

@@ -15,7 +15,6 @@
 #define HK_CACHELINE __attribute__((aligned(64)))
 /* The functions that every call enters begin a line of their own. */
 #define HK_HOT __attribute__((aligned(64)))
-#define HK_UNUSED __attribute__((unused))
 #define HK_PRINTF(fmt, first) __attribute__((format(printf, fmt, first)))
 /* One TLS word behind a constant offset from the thread pointer: no __tls_get_addr, which mallocs. */
 #define HK_TLS __thread __attribute__((tls_model("initial-exec")))
