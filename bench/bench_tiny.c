@@ -62,20 +62,9 @@ static void die(const char *what)
 	exit(2);
 }
 
-/* Tables of the benchmark itself: touched now, so that they fault outside the loop. */
-static void *table(size_t bytes)
-{
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-
-	if (p == MAP_FAILED)
-		die("no memory for the tables");
-	return p;
-}
-
 static uint32_t *table_sizes(size_t count, uint64_t *random)
 {
-	uint32_t *t = table(count * sizeof(*t));
+	uint32_t *t = hk_table(count * sizeof(*t));
 
 	for (size_t i = 0; i < count; i++)
 		t[i] = (uint32_t)hk_random_between(random, opt.size_lo, opt.size_hi);
@@ -85,7 +74,7 @@ static uint32_t *table_sizes(size_t count, uint64_t *random)
 /* SETS permutations of 0 .. batch - 1. */
 static uint32_t *table_orders(size_t sets, uint64_t *random)
 {
-	uint32_t *t = table(sets * opt.batch * sizeof(*t));
+	uint32_t *t = hk_table(sets * opt.batch * sizeof(*t));
 
 	for (size_t k = 0; k < sets; k++) {
 		uint32_t *row = t + k * opt.batch;
@@ -111,11 +100,11 @@ static void worker_prepare(struct worker *w, int index)
 
 	w->index = index;
 	if (opt.kind == KIND_SET) {
-		w->set = (struct hk_set){.slots = table((size_t)opt.set_count * sizeof(char *)),
+		w->set = (struct hk_set){.slots = hk_table((size_t)opt.set_count * sizeof(char *)),
 			.count = opt.set_count, .size_lo = (uint32_t)opt.size_lo,
 			.size_span = (uint32_t)(opt.size_hi - opt.size_lo + 1), .random = random};
 	} else if (opt.kind == KIND_BATCH) {
-		w->batch = (struct hk_batch){.slots = table(opt.batch * sizeof(char *)),
+		w->batch = (struct hk_batch){.slots = hk_table(opt.batch * sizeof(char *)),
 			.batch = opt.batch, .size = opt.size_lo, .size_sets = sets,
 			.order_sets = sets > 16 ? 16 : sets, .order = opt.order};
 		if (opt.size_hi != opt.size_lo)
@@ -123,7 +112,7 @@ static void worker_prepare(struct worker *w, int index)
 		if (opt.order == HK_SHUFFLED)
 			w->batch.orders = table_orders(w->batch.order_sets, &random);
 	} else if (index % 2 == 0) {
-		w->ring = table(sizeof(*w->ring));
+		w->ring = hk_table(sizeof(*w->ring));
 		w->ring_sizes = table_sizes(RING_SIZES, &random);
 	} else {
 		w->consumes = 1;

@@ -28,16 +28,6 @@ static void die(const char *what)
 	exit(2);
 }
 
-static void *table(size_t bytes)
-{
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-
-	if (p == MAP_FAILED)
-		die("no memory for the tables");
-	return p;
-}
-
 static char *block(size_t size)
 {
 	char *p = malloc(size);
@@ -151,8 +141,8 @@ static void *loader(void *arg)
 {
 	int self = (int)(intptr_t)arg;
 	uint64_t random = 7919 + self;
-	char **slots = table(LOAD_SLOTS * sizeof(*slots));
-	char **kept = table(LOAD_KEPT * sizeof(*kept));
+	char **slots = hk_table(LOAD_SLOTS * sizeof(*slots));
+	char **kept = hk_table(LOAD_KEPT * sizeof(*kept));
 
 	pthread_barrier_wait(&gate); /* the base figure is taken */
 	pthread_barrier_wait(&gate);
@@ -226,7 +216,7 @@ static void cycle_free(char **slots, size_t count)
 static void cycle_run(size_t mib, int rounds)
 {
 	size_t bytes = mib << 20, slot_count = bytes / 256 + 1024;
-	char **slots = table(slot_count * sizeof(*slots));
+	char **slots = hk_table(slot_count * sizeof(*slots));
 	long start = hk_resident_kib(), first = 0, last = 0, highest = 0;
 	uint64_t random = 4242;
 

@@ -2,6 +2,8 @@
 #define _GNU_SOURCE
 #include "meter.h"
 
+#include <stdio.h>
+#include <sys/mman.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,4 +79,16 @@ void hk_usage_now(struct hk_usage *out)
 	out->cpu_s = u.ru_utime.tv_sec + u.ru_stime.tv_sec +
 		     (u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
 	out->minor_faults = u.ru_minflt;
+}
+
+void *hk_table(size_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+	if (p == MAP_FAILED) {
+		fprintf(stderr, "no memory for the benchmark's tables\n");
+		exit(2);
+	}
+	return p;
 }

@@ -19,6 +19,10 @@ long hk_resident_kib(void);
 /* Peak resident KiB of this image since exec, or -1. (getrusage's figure is inherited by exec.) */
 long hk_peak_kib(void);
 
+/* BYTES for the benchmark's own tables: not from malloc, touched now, so that they fault outside the
+ * loop. Ends the program with status 2 where there is none. */
+void *hk_table(size_t bytes);
+
 struct hk_usage {
 	double cpu_s;          /* user + system, all threads */
 	long minor_faults;
