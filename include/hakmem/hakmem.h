@@ -99,6 +99,63 @@ void hak_stats_print(FILE *out);
 int hak_malloc_info(int options, FILE *out);
 void hak_malloc_stats(void);
 
+/* ---- NUMA: nodes are numbered as the OS does it ----
+ *
+ * Memory is kept in a pool for each node that this process may use, and one more, where there are
+ * several, for policies over several nodes (interleave). HAKMEM_NUMA and hakmem(7) say which one a
+ * thread takes from. On a machine with one node all of this works, and nothing is asked of the kernel. */
+
+/* SIZE bytes from NODE's pool, whatever the thread's policy; the nearest node's where that has no memory
+ * left. For blocks that stay: it takes a lock where NODE is not the thread's own. NULL and EINVAL for a node
+ * that there is not, that has no memory, or that the cpuset forbids; NULL and ENOMEM. */
+void *hak_malloc_onnode(size_t size, int node);
+
+/* The node of the pool that the memory at PTR belongs to, by arithmetic: no system call. -1: not ours, or of
+ * the pool over several nodes. Where the pages really are is the kernel's affair: hak_numa_audit. */
+int hak_node_of(const void *ptr);
+
+/* The node of the pool that the calling thread takes from; -1: several. A thread that moves to another node
+ * takes from there after some slow paths and 10 ms. */
+int hak_thread_node(void);
+
+/* From here on the calling thread takes from where POLICY says: "local", "interleave", "weighted",
+ * "preferred=N", "bind=LIST" (0-1,3: the nearest of them), or as the process does: "auto". 0; -EINVAL: malformed,
+ * or a node that can't be used; -EAGAIN in a signal handler that interrupted the allocator; -ENOMEM. */
+int hak_numa_policy_set(const char *policy);
+
+/* A pool's figures. Counters are since the start. */
+struct hak_numa_node {
+	int node;                  /* -1: the pool over several nodes */
+	unsigned allowed;          /* 1 if the process's policy lets threads take from it */
+	uint64_t supers;           /* SuperSlabs in use */
+	uint64_t used_bytes;       /* in slabs and spans */
+	uint64_t warm_bytes;       /* free SuperSlabs kept resident */
+	uint64_t committed_bytes;
+	uint64_t hugetlb_bytes;    /* on pages of the hugetlb pool, used or not */
+	uint64_t fallbacks;        /* requests that another pool served, because this one had no memory */
+	uint64_t remote_frees;     /* blocks that its threads freed for other threads */
+	uint64_t remote_adoptions; /* slabs of dead threads of other nodes that its threads took over */
+	uint64_t migrations;       /* threads that came from another pool */
+};
+
+/* Fills up to COUNT entries of NODES; the number of pools there are, or -ENOMEM. */
+int hak_numa_stats(struct hak_numa_node *nodes, unsigned count);
+
+/* What the kernel says of where pages are. Set size_bytes first, as in hak_stats. */
+struct hak_numa_audit {
+	size_t size_bytes;
+	uint64_t pages_asked;      /* one a huge page */
+	uint64_t resident_bytes;   /* that these stand for */
+	uint64_t off_node_bytes;   /* of these, on another node than their pool's */
+	uint64_t forced_bytes;     /* of these, as many as the kernel's counts of full nodes explain */
+	uint64_t supers_seen;      /* SuperSlabs asked about */
+	uint64_t supers_skipped;   /* left out: LIMIT_MS was over */
+};
+
+/* Asks, pool by pool, for at most LIMIT_MS or a batch more. 0; -EINVAL for size_bytes; -EPERM, -ENOSYS where
+ * the kernel does not answer. Pages of the pool over several nodes are nowhere off. */
+int hak_numa_audit(struct hak_numa_audit *out, unsigned limit_ms);
+
 /* Walks all that can be locked and checks every invariant; 0, or the number of violations, each
  * said on standard error. For tests; slow. */
 int hak_audit(void);

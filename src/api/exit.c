@@ -3,8 +3,15 @@
 
 #include "api/api.h"
 #include "heap/process.h"
+#include "observe/audit.h"
 #include "observe/options.h"
 #include "observe/say.h"
+
+static void say_line(void *none, const char *text)
+{
+	(void)none;
+	hk_say("%s", text);
+}
 
 __attribute__((destructor)) static void at_exit(void)
 {
@@ -13,4 +20,5 @@ __attribute__((destructor)) static void at_exit(void)
 	hk_say("version %s, process %d", hak_version_string(), (int)getpid());
 	hk_options_print();
 	hak_stats_print(NULL);
+	hk_report_nodes(say_line, NULL);
 }

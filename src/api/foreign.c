@@ -17,7 +17,8 @@ static void *next_function(const char *name, const void *p)
 {
 	static bool said;
 	hk_process_init(); /* may be the first call of the process: options are not read yet */
-	if (hk_region.base && (uintptr_t)p - hk_region.base < HK_REGION_SUPERS << HK_SUPER_SHIFT)
+	if (hk_region.base &&
+	    (uintptr_t)p - hk_region.base < (size_t)hk_region.stripes << hk_region.stripe_shift)
 		hk_fatal("free of a pointer that is no live block", p);
 	void *f = hk_options.foreign == HK_FOREIGN_ABORT ? NULL : hk_os_symbol(name, true);
 	if (!f)

@@ -3,11 +3,22 @@
 #include "arena/pool.h"
 
 #include "base/check.h"
+#include "numa/node.h"
 
 #define STARTER_STEP 4u   /* chunks committed at once among the starters: 256 KiB */
 #define PROBES 16u        /* SuperSlabs of one bucket looked at for a run of several chunks */
 
 struct hk_pool hk_pools[HK_NODES_MAX];
+
+struct hk_pool *hk_pool_next(struct hk_pool *pool, unsigned k)
+{
+	unsigned spread = hk_numa.node_pools, index = hk_pool_index(pool);
+	if (!k)
+		return pool;
+	if (index == spread && index < hk_numa.pools) /* has no node: all of them come after it */
+		k--;
+	return k < spread ? &hk_pools[hk_node_order(index, k)] : NULL;
+}
 
 /* ---- buckets: CHUNKED SuperSlabs by how many chunks they have free ---- */
 
@@ -85,7 +96,7 @@ static size_t find_partial(struct hk_pool *pool, unsigned count, unsigned align,
 /* Commits the next chunks of the starters; false: they are all committed, or memory is exhausted. */
 static bool starter_grow(struct hk_pool *pool, unsigned count)
 {
-	size_t have = hk_region.committed_bytes;
+	size_t have = hk_region.stripe[hk_pool_index(pool)].committed_bytes;
 	unsigned at = (unsigned)(have >> HK_CHUNK_SHIFT) % HK_SUPER_CHUNKS;
 	size_t step = hk_min(hk_align_up(count, STARTER_STEP), HK_SUPER_CHUNKS - at);
 	return have < hk_region.starter_bytes && hk_starters_extend_locked(pool, (unsigned)step);
@@ -247,7 +258,7 @@ void hk_pool_span_free(struct hk_pool *pool, void *p)
 	if (s->flags & HK_SUPER_MOVED) {
 		s->flags &= (uint8_t)~HK_SUPER_MOVED;
 		pool->moved_spans--;
-		if (!hk_os_refresh((uintptr_t)p, body << HK_SUPER_SHIFT, hk_region.huge))
+		if (!hk_region_refresh((uintptr_t)p, body << HK_SUPER_SHIFT))
 			for (size_t i = 0; i < body; i++)
 				hk_super_at(first + i)->zero = ~0u;
 	}
@@ -269,8 +280,7 @@ static bool span_shrink(struct hk_pool *pool, size_t first, size_t have, size_t 
 	} else {
 		size_t cut = body + (tail != 0), whole = have / HK_SUPER_CHUNKS;
 		if ((hk_super_at(first)->flags & HK_SUPER_MOVED) && whole > cut)
-			hk_os_refresh(hk_super_base(first + cut), (whole - cut) << HK_SUPER_SHIFT,
-				      hk_region.huge);
+			hk_region_refresh(hk_super_base(first + cut), (whole - cut) << HK_SUPER_SHIFT);
 		span_cut(pool, first, have, cut);
 		if (tail) {
 			hk_super_at(first + body)->zero = 0;
@@ -304,7 +314,7 @@ static bool span_grow(struct hk_pool *pool, size_t first, size_t have, size_t wa
 			return false;
 	}
 	for (size_t i = next; i < end; i++)
-		if (i >= hk_region_supers() || hk_super_at(i)->state != HK_SUPER_FREE ||
+		if (i >= hk_stripe_end(hk_pool_index(pool)) || hk_super_at(i)->state != HK_SUPER_FREE ||
 		    hk_super_at(i)->flags)
 			return false;
 	for (size_t i = next; i < end; i++)

@@ -26,6 +26,7 @@ struct hk_pool_counters {
 	uint64_t spans_moved;        /* by mremap */
 	uint64_t spans_grown;        /* in place */
 	uint64_t out_of_memory;
+	uint64_t fallbacks;          /* requests that another pool served, because this one had no memory */
 };
 
 struct hk_pool {
@@ -38,8 +39,9 @@ struct hk_pool {
 	size_t dirty_chunks;  /* [L:pool] I2 */
 	size_t span_chunks;   /* [L:pool] in spans */
 	size_t moved_spans;   /* [L:pool] live ones */
+	size_t hugetlb_supers; /* [L:pool] on pages of the hugetlb pool, used or not */
 	size_t purging;       /* [L:pool] threads between taking memory out and putting it back */
-	size_t lowest_free_gib; /* [L:pool] no bit in free_bits before it */
+	size_t lowest_free_gib; /* [L:pool] no bit in free_bits of its stripe before it */
 	size_t used_peak_bytes; /* [L:pool] most in use of late: falls by an eighth a tick */
 	size_t warm_cap_limit;  /* [L:pool] bytes, an eighth of the memory limit; 0 = not asked yet */
 	uint32_t refused_ms;     /* [L:pool] when the kernel last refused to take memory; 0 = never */
@@ -50,9 +52,24 @@ struct hk_pool {
 
 extern struct hk_pool hk_pools[HK_NODES_MAX];
 
+/* The pool's number: of its stripe, and of its node in hk_numa. */
+HK_INLINE unsigned hk_pool_index(const struct hk_pool *pool)
+{
+	return (unsigned)(pool - hk_pools);
+}
+
+/* The pool that P's SuperSlab belongs to; P is in the region. */
+HK_INLINE struct hk_pool *hk_pool_of(const void *p)
+{
+	return &hk_pools[((uintptr_t)p - hk_region.base) >> hk_region.stripe_shift];
+}
+
 /* Free bytes that layers above keep for themselves (bins beyond each thread's own share); they come
  * off what the pools may keep resident. */
 extern size_t hk_held_bytes; /* [A] */
+
+/* The pools that serve where POOL has no memory, nearest first: K = 1, 2, ...; NULL: no more. K = 0: itself. */
+struct hk_pool *hk_pool_next(struct hk_pool *pool, unsigned k);
 
 /* COUNT (1..31) chunks in one SuperSlab, aligned to ALIGN chunks (a power of two, <= 32), marked
  * with code KIND. *ZERO says whether they read as zero. NULL: out of memory. */

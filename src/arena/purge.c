@@ -50,7 +50,7 @@ static size_t warm_cap(struct hk_pool *pool)
 	size_t cap = hk_max(hk_min(pool->used_peak_bytes, most), most / 4);
 	cap = hk_max(cap, used / 8);
 	if (!pool->warm_cap_limit && pool->warm_supers > 8)
-		pool->warm_cap_limit = hk_os_memory_limit() / 8;
+		pool->warm_cap_limit = hk_os_memory_limit() / 8 / hk_region.stripes;
 	if (pool->warm_cap_limit)
 		cap = hk_min(cap, pool->warm_cap_limit);
 	size_t open = (used - (pool->span_chunks << HK_CHUNK_SHIFT)) / 4;
@@ -69,8 +69,9 @@ static unsigned collect(struct hk_pool *pool, size_t most, uint32_t now, uint32_
 			struct range ranges[RANGES])
 {
 	unsigned n = 0;
-	size_t left = hk_min(most, pool->warm_supers), i = hk_region_supers();
-	while (i-- && left) {
+	size_t left = hk_min(most, pool->warm_supers), i = hk_stripe_end(hk_pool_index(pool));
+	size_t bottom = hk_stripe_first(hk_pool_index(pool));
+	while (i-- > bottom && left) {
 		if (!(i % 64 == 63 ? hk_gibs[i / HK_GIB_SUPERS]->warm_bits[i % HK_GIB_SUPERS / 64] : 1)) {
 			i -= 63; /* an empty word */
 			continue;
@@ -301,12 +302,15 @@ bool hk_pool_span_move(struct hk_pool *pool, void *from, void *to, size_t supers
 /* ---- after a fork, and checks ---- */
 
 /* Committed by a thread that vanished before it could say so. */
-static void adopt_committed(size_t index, struct hk_super *s)
+static void adopt_committed(struct hk_pool *pool, size_t index, struct hk_super *s)
 {
-	size_t bytes = hk_region.committed_bytes - (index << HK_SUPER_SHIFT);
+	unsigned stripe = hk_pool_index(pool);
+	size_t at = (index - hk_stripe_first(stripe)) << HK_SUPER_SHIFT;
+	size_t bytes = hk_region.stripe[stripe].committed_bytes - at;
 	unsigned chunks = (unsigned)hk_min(bytes >> HK_CHUNK_SHIFT, HK_SUPER_CHUNKS);
 	s->free = hk_mask32(0, chunks);
-	s->flags = index << HK_SUPER_SHIFT < hk_region.starter_bytes ? HK_SUPER_SMALL : 0;
+	s->node = (uint8_t)stripe;
+	s->flags = at < hk_region.starter_bytes ? HK_SUPER_SMALL : 0;
 	hk_store(&s->state, HK_SUPER_CHUNKED);
 }
 
@@ -342,7 +346,7 @@ void hk_pool_rebuild(struct hk_pool *pool)
 	__builtin_memset(pool->filled, 0, sizeof(pool->filled));
 	pool->used_supers = pool->warm_supers = pool->free_chunks = pool->dirty_chunks = 0;
 	pool->span_chunks = pool->moved_spans = pool->purging = pool->lowest_free_gib = 0;
-	for (size_t i = 0; i < hk_region_supers(); i++) {
+	for (size_t i = hk_stripe_first(hk_pool_index(pool)); i < hk_stripe_end(hk_pool_index(pool)); i++) {
 		struct hk_super *s = hk_super_at(i);
 		struct hk_gib *gib = hk_gibs[i / HK_GIB_SUPERS];
 		gib->free_bits[i % HK_GIB_SUPERS / 64] &= ~(1ull << i % 64);
@@ -359,7 +363,7 @@ void hk_pool_rebuild(struct hk_pool *pool)
 			pool->moved_spans += (s->flags & HK_SUPER_MOVED) != 0;
 		}
 		if (s->state == HK_SUPER_NONE)
-			adopt_committed(i, s);
+			adopt_committed(pool, i, s);
 		if (s->state == HK_SUPER_CHUNKED)
 			rebuild_codes(pool, s, i == tail_at ? tail : 0);
 		if (s->state == HK_SUPER_FREE || s->state == HK_SUPER_PURGING ||
@@ -407,7 +411,7 @@ int hk_pool_audit(struct hk_pool *pool)
 	size_t free_chunks = 0, dirty = 0, warm = 0, listed = 0;
 	int bad = 0;
 	hk_lock(&pool->lock);
-	for (size_t i = 0; i < hk_region_supers(); i++)
+	for (size_t i = hk_stripe_first(hk_pool_index(pool)); i < hk_stripe_end(hk_pool_index(pool)); i++)
 		bad += audit_super(i, &free_chunks, &dirty, &warm);
 	for (unsigned b = 0; b < 2; b++)
 		for (unsigned n = 1; n < HK_SUPER_CHUNKS; n++)

@@ -3,16 +3,19 @@
 
 #include "arena/region.h"
 #include "base/check.h"
+#include "numa/node.h"
 #include "observe/options.h"
 #include "os/os.h"
 
 #define GIB (1ul << HK_GIB_SHIFT)
+#define REGION_FEW (4096 * GIB) /* for up to 4 stripes */
 #define REGION_MAX ((size_t)HK_REGION_GIBS << HK_GIB_SHIFT)
+#define STRIPES_FEW 4u
 
 /* The kernel maps from the top of the address space down and programs sit at its bottom or near
- * 0x5555..., so 32 to 80 TiB is empty in ordinary processes. */
+ * 0x5555... (85 TiB), so 32 to 80 TiB is empty in ordinary processes. */
 #define WINDOW_FIRST_GIB (32ul << 10)
-#define WINDOW_GIBS (44ul << 10)
+#define WINDOW_GIBS (48ul << 10)
 #define PLACES 64
 #define RESERVE_MIN (256ul << 10) /* counts against RLIMIT_MEMLOCK once a program locks all */
 
@@ -20,90 +23,133 @@ struct hk_region hk_region;
 struct hk_gib *hk_gibs[HK_REGION_GIBS];
 static struct hk_gib first_gib; /* small programs need no other: no mapping for it */
 
-/* Bytes to reserve next to hold NEED more. */
-static size_t reserve_step(size_t need)
+HK_INLINE size_t stripe_bytes(void)
 {
-	size_t step = hk_region.reserved_bytes, limit = hk_os_limit_address_space();
+	return 1ul << hk_region.stripe_shift;
+}
+
+size_t hk_region_reserved(void)
+{
+	size_t sum = 0;
+	for (unsigned i = 0; i < hk_region.stripes; i++)
+		sum += hk_load(&hk_region.stripe[i].reserved_bytes);
+	return sum;
+}
+
+size_t hk_region_committed(void)
+{
+	size_t sum = 0;
+	for (unsigned i = 0; i < hk_region.stripes; i++)
+		sum += hk_load(&hk_region.stripe[i].committed_bytes);
+	return sum;
+}
+
+/* Bytes to reserve next to hold NEED more. */
+static size_t reserve_step(size_t have, size_t need)
+{
+	size_t step = have, limit = hk_os_limit_address_space();
 	if (limit != SIZE_MAX)
 		step = hk_min(step, limit / 64);
-	else if (hk_region.reserved_bytes > hk_os_limit_locked())
-		return REGION_MAX; /* mlockall could not succeed any more: nothing speaks for little */
+	else if (have > hk_os_limit_locked())
+		return stripe_bytes(); /* mlockall could not succeed any more: nothing speaks for little */
 	step = hk_align_down(hk_min(step, 64 * GIB), RESERVE_MIN);
 	return hk_align_up(hk_max(need, step), RESERVE_MIN);
 }
 
 /* Small pages for the starters, so that `ls` stays small; huge ones behind them. */
-static void advise(size_t from, size_t bytes)
+static void advise(unsigned stripe, size_t from, size_t bytes)
 {
+	uintptr_t first = hk_super_base(hk_stripe_first(stripe));
 	size_t small = hk_region.huge ? hk_region.starter_bytes : SIZE_MAX;
 	small = from >= small ? 0 : hk_min(small - from, bytes);
 	if (small)
-		hk_os_advise_small(hk_region.base + from, small);
+		hk_os_advise_small(first + from, small);
 	if (small < bytes)
-		hk_os_advise_huge(hk_region.base + from + small, bytes - small);
+		hk_os_advise_huge(first + from + small, bytes - small);
 }
 
-static int reserve_more(size_t need)
+static int reserve_more(unsigned stripe, size_t need)
 {
-	size_t step = reserve_step(need), least = hk_align_up(need, RESERVE_MIN);
-	uintptr_t top = hk_region.base + hk_region.reserved_bytes, got;
-	if (hk_region.reserved_bytes + least > REGION_MAX)
+	struct hk_stripe *s = &hk_region.stripe[stripe];
+	size_t step = reserve_step(s->reserved_bytes, need), least = hk_align_up(need, RESERVE_MIN);
+	uintptr_t top = hk_super_base(hk_stripe_first(stripe)) + s->reserved_bytes, got;
+	if (s->reserved_bytes + least > stripe_bytes())
 		return -ENOMEM;
-	step = hk_min(step, REGION_MAX - hk_region.reserved_bytes);
+	step = hk_min(step, stripe_bytes() - s->reserved_bytes);
 	while (hk_os_reserve(top, step, &got)) {
 		if (step <= least)
 			return -ENOMEM;
 		step = hk_max(least, hk_align_down(step / 2, RESERVE_MIN));
 	}
-	advise(hk_region.reserved_bytes, step);
-	hk_region.reserved_bytes += step;
+	advise(stripe, s->reserved_bytes, step);
+	if (hk_node_is_placed(stripe) && hk_node_may_call())
+		hk_node_place(stripe, top, step);
+	hk_store(&s->reserved_bytes, s->reserved_bytes + step);
 	return 0;
 }
 
 /* Reserves BYTES at one of several random places. */
-static int place(size_t bytes, uint64_t seed)
+static int place(size_t bytes, size_t region_bytes, uint64_t seed)
 {
 	for (unsigned i = 0; i < PLACES; i++) {
 		uintptr_t where, got;
 		seed = seed * 6364136223846793005ull + 1442695040888963407ull;
-		where = (WINDOW_FIRST_GIB + (seed >> 33) % WINDOW_GIBS) * GIB;
+		where = (WINDOW_FIRST_GIB + (seed >> 33) % (WINDOW_GIBS - region_bytes / GIB)) * GIB;
 		if (!hk_os_reserve(where, bytes, &got)) {
 			hk_region.base = got;
-			hk_region.reserved_bytes = bytes;
 			return 0;
 		}
 	}
 	return -ENOMEM;
 }
 
+/* What was reserved from the base on, a part for each stripe. */
+static void share_out(size_t bytes)
+{
+	for (unsigned i = 0; i < hk_region.stripes && bytes; i++) {
+		size_t part = hk_min(bytes, stripe_bytes());
+		hk_region.stripe[i].reserved_bytes = part;
+		advise(i, 0, part);
+		hk_node_place(i, hk_super_base(hk_stripe_first(i)), part);
+		bytes -= part;
+	}
+	if (hk_region.stripes > 1)
+		hk_store_rel(&hk_region.bound_bytes, (size_t)hk_region.stripes << hk_region.stripe_shift);
+}
+
 int hk_region_init(void)
 {
 	uint64_t seed[2];
-	size_t bytes = hk_options.region_mib << 20, starters = hk_options.starter_mib << 20;
+	size_t all, bytes = hk_options.region_mib << 20, starters = hk_options.starter_mib << 20;
 	hk_os_entropy(seed);
+	hk_region.stripes = hk_node_count();
+	all = hk_region.stripes <= STRIPES_FEW ? REGION_FEW : REGION_MAX;
+	hk_region.stripe_shift = hk_log2(all);
+	while (hk_region.stripes > all >> hk_region.stripe_shift)
+		hk_region.stripe_shift--;
+	all = (size_t)hk_region.stripes << hk_region.stripe_shift;
 	if (!bytes)
-		bytes = REGION_MAX;
+		bytes = all;
 	hk_region.ample = hk_os_limit_address_space() == SIZE_MAX &&
 			  hk_os_limit_locked() == SIZE_MAX;
 	if (!hk_region.ample && !hk_options.region_mib)
 		bytes = RESERVE_MIN;
-	bytes = hk_min(hk_align_up(bytes, RESERVE_MIN), REGION_MAX);
-	while (place(bytes, seed[0])) {
+	bytes = hk_min(hk_align_up(bytes, RESERVE_MIN), all);
+	while (place(bytes, all, seed[0])) {
 		bytes = hk_align_down(bytes / 2, RESERVE_MIN);
 		if (!bytes)
 			return -ENOMEM;
 	}
 	hk_region.huge = hk_options.huge != HK_HUGE_NEVER;
 	hk_region.starter_bytes = hk_align_up(starters, HK_SUPER_BYTES);
-	advise(0, bytes);
+	share_out(bytes);
 	hk_store_rel(&hk_gibs[0], &first_gib);
 	return 0;
 }
 
-static int side_table_extend(size_t supers)
+static int side_table_extend(size_t first, size_t end)
 {
-	size_t gib = hk_region.committed_bytes >> HK_GIB_SHIFT;
-	for (; gib * HK_GIB_SUPERS < supers; gib++) {
+	for (size_t gib = first / HK_GIB_SUPERS; gib * HK_GIB_SUPERS < end; gib++) {
 		if (hk_gibs[gib])
 			continue;
 		struct hk_gib *table = hk_os_table(hk_align_up(sizeof(*table), HK_PAGE_BYTES));
@@ -114,27 +160,50 @@ static int side_table_extend(size_t supers)
 	return 0;
 }
 
-int hk_region_extend(size_t bytes)
+int hk_stripe_extend(unsigned stripe, size_t bytes)
 {
-	size_t have = hk_region.committed_bytes, want = have + bytes;
-	if (want < have || want > REGION_MAX)
+	struct hk_stripe *s = &hk_region.stripe[stripe];
+	size_t have = s->committed_bytes, want = have + bytes, first = hk_stripe_first(stripe);
+	if (want < have || want > stripe_bytes())
 		return -ENOMEM;
-	if (want > hk_region.reserved_bytes && reserve_more(want - hk_region.reserved_bytes))
+	if (want > s->reserved_bytes && reserve_more(stripe, want - s->reserved_bytes))
 		return -ENOMEM;
-	if (side_table_extend(hk_align_up(want, HK_SUPER_BYTES) >> HK_SUPER_SHIFT))
+	if (side_table_extend(first + (have >> HK_SUPER_SHIFT),
+			      first + (hk_align_up(want, HK_SUPER_BYTES) >> HK_SUPER_SHIFT)))
 		return -ENOMEM;
-	if (hk_os_commit(hk_region.base + have, bytes))
+	if (hk_os_commit(hk_stripe_top(stripe), bytes))
 		return -ENOMEM;
-	hk_store_rel(&hk_region.committed_bytes, want);
+	hk_store_rel(&s->committed_bytes, want);
+	if (hk_region.stripes == 1)
+		hk_store_rel(&hk_region.bound_bytes, want);
 	return 0;
+}
+
+void hk_region_advise(uintptr_t where, size_t bytes, bool huge)
+{
+	unsigned stripe = (unsigned)((where - hk_region.base) >> hk_region.stripe_shift);
+	if (huge && hk_region.huge)
+		hk_os_advise_huge(where, bytes);
+	else
+		hk_os_advise_small(where, bytes);
+	if (hk_node_is_placed(stripe) && hk_node_may_call())
+		hk_node_place(stripe, where, bytes);
+}
+
+int hk_region_refresh(uintptr_t where, size_t bytes)
+{
+	int rc = hk_os_refresh(where, bytes);
+	if (!rc)
+		hk_region_advise(where, bytes, true);
+	return rc;
 }
 
 bool hk_region_is_strict(void)
 {
-	if (!hk_region.strict_known) {
-		hk_region.overcommit = hk_os_overcommit();
-		hk_region.strict = hk_os_limit_data() != SIZE_MAX || hk_region.overcommit == 2;
-		hk_region.strict_known = true;
+	if (!hk_load_acq(&hk_region.strict_known)) {
+		hk_store(&hk_region.overcommit, hk_os_overcommit());
+		hk_store(&hk_region.strict, hk_os_limit_data() != SIZE_MAX || hk_region.overcommit == 2);
+		hk_store_rel(&hk_region.strict_known, true);
 	}
-	return hk_region.strict;
+	return hk_load(&hk_region.strict);
 }

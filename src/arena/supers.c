@@ -64,17 +64,23 @@ static size_t align_index(size_t index, size_t align)
 	return hk_align_up(page + index, align) - page;
 }
 
-/* A run of COUNT free SuperSlabs below END; where none fits, *AT_END is where one could begin if
- * the region grew. */
-static size_t find_free(struct hk_pool *pool, size_t count, size_t align, size_t end, size_t *at_end)
+/* Where a search may begin: the first gib of the stripe that has a free one, or may have. */
+static size_t lowest(const struct hk_pool *pool)
 {
-	size_t i = pool->lowest_free_gib * HK_GIB_SUPERS;
+	return hk_max(pool->lowest_free_gib * HK_GIB_SUPERS, hk_stripe_first(hk_pool_index(pool)));
+}
+
+/* A run of COUNT free SuperSlabs; where none fits, *AT_END is where one could begin if the stripe
+ * grew. */
+static size_t find_free(struct hk_pool *pool, size_t count, size_t align, size_t *at_end)
+{
+	size_t i = lowest(pool), end = hk_stripe_end(hk_pool_index(pool));
 	*at_end = align_index(end, align);
 	while (i < end) {
 		size_t from = next_index(i, end, true), to;
 		if (from == end)
 			break;
-		if (i == pool->lowest_free_gib * HK_GIB_SUPERS)
+		if (i == lowest(pool))
 			pool->lowest_free_gib = from / HK_GIB_SUPERS;
 		to = next_index(from, end, false);
 		from = align_index(from, align);
@@ -87,11 +93,12 @@ static size_t find_free(struct hk_pool *pool, size_t count, size_t align, size_t
 	return HK_NO_SUPER;
 }
 
-static size_t find_warm(struct hk_pool *pool, size_t end)
+static size_t find_warm(struct hk_pool *pool)
 {
+	size_t end = hk_stripe_end(hk_pool_index(pool));
 	if (!pool->warm_supers)
 		return HK_NO_SUPER;
-	for (size_t i = pool->lowest_free_gib * HK_GIB_SUPERS; i < end; i += 64) {
+	for (size_t i = lowest(pool); i < end; i += 64) {
 		uint64_t word = *word_of(hk_gibs[i / HK_GIB_SUPERS]->warm_bits, i);
 		if (word)
 			return i + (unsigned)__builtin_ctzll(word);
@@ -101,14 +108,17 @@ static size_t find_warm(struct hk_pool *pool, size_t end)
 
 bool hk_starters_extend_locked(struct hk_pool *pool, unsigned chunks)
 {
-	size_t have = hk_region.committed_bytes, index = have >> HK_SUPER_SHIFT;
+	unsigned stripe = hk_pool_index(pool);
+	size_t have = hk_region.stripe[stripe].committed_bytes;
+	size_t index = hk_stripe_first(stripe) + (have >> HK_SUPER_SHIFT);
 	unsigned at = (unsigned)(have >> HK_CHUNK_SHIFT) % HK_SUPER_CHUNKS;
-	if (hk_region_extend(chunks * HK_CHUNK_BYTES))
+	if (hk_stripe_extend(stripe, chunks * HK_CHUNK_BYTES))
 		return false;
 	struct hk_super *s = hk_super_at(index);
 	if (s->state == HK_SUPER_NONE) {
 		s->state = HK_SUPER_CHUNKED;
 		s->flags = HK_SUPER_SMALL;
+		s->node = (uint8_t)stripe;
 		pool->used_supers++;
 	} else {
 		hk_bucket_remove(pool, index);
@@ -122,34 +132,38 @@ bool hk_starters_extend_locked(struct hk_pool *pool, unsigned chunks)
 	return true;
 }
 
-/* Commits the rest of a starter, so that the region ends at a SuperSlab's bound. */
+/* Commits the rest of a starter, so that the stripe ends at a SuperSlab's bound. */
 static bool starters_finish(struct hk_pool *pool)
 {
-	unsigned at = (unsigned)(hk_region.committed_bytes >> HK_CHUNK_SHIFT) % HK_SUPER_CHUNKS;
+	size_t have = hk_region.stripe[hk_pool_index(pool)].committed_bytes;
+	unsigned at = (unsigned)(have >> HK_CHUNK_SHIFT) % HK_SUPER_CHUNKS;
 	return !at || hk_starters_extend_locked(pool, HK_SUPER_CHUNKS - at);
 }
 
-/* Extends the region so that END SuperSlabs are committed. */
+/* Extends the stripe so that SuperSlabs are committed up to END. */
 static bool grow_to(struct hk_pool *pool, size_t end)
 {
-	size_t have = hk_region_supers(), extra = hk_min(have, GROW_EXTRA_MAX);
-	if (hk_region_is_strict() || hk_region.locked)
+	unsigned stripe = hk_pool_index(pool);
+	size_t first = hk_stripe_first(stripe), have = hk_stripe_end(stripe);
+	size_t extra = hk_min(have - first, GROW_EXTRA_MAX);
+	if (hk_region_is_strict() || hk_load(&hk_region.locked))
 		extra = 0;
-	if (hk_region_extend((end + extra - have) << HK_SUPER_SHIFT)) {
+	if (hk_stripe_extend(stripe, (end + extra - have) << HK_SUPER_SHIFT)) {
 		extra = 0;
-		if (hk_region_extend((end - have) << HK_SUPER_SHIFT))
+		if (hk_stripe_extend(stripe, (end - have) << HK_SUPER_SHIFT))
 			return false;
 	}
 	for (size_t i = have; i < end + extra; i++) {
 		struct hk_super *s = hk_super_at(i);
 		s->free = s->zero = ~0u;
-		s->flags = i << HK_SUPER_SHIFT < hk_region.starter_bytes ? HK_SUPER_SMALL : 0;
+		s->node = (uint8_t)stripe;
+		s->flags = (i - first) << HK_SUPER_SHIFT < hk_region.starter_bytes ? HK_SUPER_SMALL : 0;
 		hk_store(&s->state, HK_SUPER_FREE);
 		hk_super_set_free_locked(pool, i, true);
 	}
 	/* After mlockall(MCL_FUTURE) what is committed is resident at once: no more than is needed. */
 	if (extra && hk_os_is_resident(hk_super_base(end + extra) - HK_PAGE_BYTES))
-		hk_region.locked = true;
+		hk_store(&hk_region.locked, true);
 	pool->count.supers_committed += end + extra - have;
 	return true;
 }
@@ -162,10 +176,7 @@ static bool prepare(size_t first, size_t count)
 		if (s->flags & HK_SUPER_DECOMMITTED) {
 			if (hk_os_commit(hk_super_base(i), HK_SUPER_BYTES))
 				return false;
-			if (hk_region.huge && !(s->flags & HK_SUPER_SMALL))
-				hk_os_advise_huge(hk_super_base(i), HK_SUPER_BYTES);
-			else
-				hk_os_advise_small(hk_super_base(i), HK_SUPER_BYTES);
+			hk_region_advise(hk_super_base(i), HK_SUPER_BYTES, !(s->flags & HK_SUPER_SMALL));
 			s->flags &= (uint8_t)~HK_SUPER_DECOMMITTED;
 		}
 		if (s->flags & HK_SUPER_BROKEN) {
@@ -184,18 +195,18 @@ size_t hk_supers_take_locked(struct hk_pool *pool, size_t count, size_t align)
 	if (count > HK_REGION_SUPERS || align > HK_REGION_SUPERS)
 		return HK_NO_SUPER;
 	if (count == 1 && align == 1)
-		first = find_warm(pool, hk_region_supers());
+		first = find_warm(pool);
 	if (first != HK_NO_SUPER) {
 		pool->count.warm_supers_reused++;
 	} else {
-		first = find_free(pool, count, align, hk_region_supers(), &at_end);
+		first = find_free(pool, count, align, &at_end);
 		if (first != HK_NO_SUPER)
 			pool->count.free_supers_reused += count;
 	}
 	if (first == HK_NO_SUPER) {
 		if (!starters_finish(pool))
 			return HK_NO_SUPER;
-		find_free(pool, count, align, hk_region_supers(), &at_end);
+		find_free(pool, count, align, &at_end);
 		if (!grow_to(pool, at_end + count))
 			return HK_NO_SUPER;
 		first = at_end;

@@ -35,6 +35,12 @@ HK_INLINE uint64_t hk_min(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
+/* The lowest COUNT bits, 0 .. 64. */
+HK_INLINE uint64_t hk_mask64(unsigned count)
+{
+	return count >= 64 ? ~0ull : (1ull << count) - 1;
+}
+
 /* A mask of COUNT ones from bit FIRST; FIRST + COUNT <= 32. */
 HK_INLINE uint32_t hk_mask32(unsigned first, unsigned count)
 {

@@ -1,6 +1,6 @@
 /* layout.h - the sizes on which everything else stands.
  *
- *  region (<= 4 TiB) > gib (1 GiB, one block of side table) > SuperSlab (2 MiB) > chunk (64 KiB)
+ *  region > stripe (a pool's) > gib (1 GiB, one block of side table) > SuperSlab (2 MiB) > chunk (64 KiB)
  */
 #ifndef HK_BASE_LAYOUT_H
 #define HK_BASE_LAYOUT_H
@@ -15,7 +15,7 @@
 #define HK_SUPER_CHUNKS 32u
 #define HK_GIB_SHIFT 30
 #define HK_GIB_SUPERS 512u
-#define HK_REGION_GIBS 4096u
+#define HK_REGION_GIBS 16384u /* 16 TiB for many nodes; 4 TiB for one, two or three */
 #define HK_REGION_SUPERS ((size_t)HK_REGION_GIBS * HK_GIB_SUPERS)
 #define HK_NODES_MAX 64u
 

@@ -68,10 +68,12 @@ struct hk_heap *hk_heap_make(void)
 static void thread_exit(void *arg)
 {
 	struct hk_heap *heap = arg;
-	if (++heap->exit_rounds <= EXIT_ROUNDS)
+	if (++heap->exit_rounds <= EXIT_ROUNDS) {
 		pthread_setspecific(exit_key, heap);
-	else
-		hk_heap_park(heap);
+		return;
+	}
+	hk_heap_tls = (struct hk_heap *)&hk_heap_dead;
+	hk_heap_park(heap);
 }
 
 static bool start(void)
@@ -81,6 +83,7 @@ static bool start(void)
 	hk_options_read();
 	if (hk_options.verbose && !hk_options.log)
 		hk_say_keep();
+	hk_node_init();
 	if (hk_region_init())
 		return false;
 	hk_os_entropy(seed);
@@ -139,6 +142,24 @@ static struct hk_heap *claim(unsigned node)
 	return NULL;
 }
 
+/* A heap of pool NODE for the calling thread: one that a thread left, or a new one; NULL: none left. */
+static struct hk_heap *obtain(unsigned node)
+{
+	struct hk_heap *heap = claim(node);
+	if (!heap) {
+		heap = hk_heap_make();
+		if (!heap)
+			return NULL;
+		heap->node = (uint8_t)node;
+		heap->direct = heap->index == hk_node_count(); /* the first thread has no one to share with */
+		hk_store_rel(&hk_heap_states[heap->index], HK_HEAP_LIVE);
+	}
+	heap->exit_rounds = heap->drift = heap->busy = 0;
+	heap->policy_mask = 0;
+	heap->ticked_ms = hk_os_clock_ms();
+	return heap;
+}
+
 struct hk_heap *hk_heap_birth(void)
 {
 	struct hk_heap *heap;
@@ -146,18 +167,9 @@ struct hk_heap *hk_heap_birth(void)
 	if (hk_heap_tls == &hk_heap_dead || !hk_process_init())
 		return NULL;
 	hk_fork_check();
-	heap = claim(hk_node_here());
-	if (!heap) {
-		heap = hk_heap_make();
-		if (!heap)
-			return NULL;
-		heap->node = (uint8_t)hk_node_here();
-		heap->direct = heap->index == hk_node_count(); /* the first thread has no one to share with */
-		hk_store_rel(&hk_heap_states[heap->index], HK_HEAP_LIVE);
-	}
-	heap->exit_rounds = 0;
-	heap->busy = 0;
-	heap->ticked_ms = hk_os_clock_ms();
+	heap = obtain(hk_node_here());
+	if (!heap)
+		return NULL;
 	heap->count.heap_births++;
 	hk_heap_tls = heap;
 	/* From here on this thread's allocations are served: both calls below may make some. */
@@ -171,4 +183,45 @@ struct hk_heap *hk_heap_birth(void)
 		pthread_setspecific(exit_key, heap);
 	errno = saved;
 	return heap;
+}
+
+/* ---- threads that change their node ---- */
+
+#define DRIFT_CALLS 4u /* slow paths in a row elsewhere, and ... */
+#define DRIFT_MS 10u   /* ... so long, before a thread follows: oversubscribed sockets would thrash */
+
+struct hk_heap *hk_heap_move(struct hk_heap *heap, unsigned node)
+{
+	int saved = errno;
+	struct hk_heap *to = obtain(node);
+	if (!to)
+		return heap;
+	to->policy_mask = heap->policy_mask;
+	to->exit_rounds = heap->exit_rounds;
+	to->count.heap_moves++;
+	to->busy = 1; /* a signal handler that mallocs is served apart until the old heap is parked */
+	hk_heap_tls = to;
+	hk_heap_park(heap);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	to->busy = 0;
+	if (exit_key_made)
+		pthread_setspecific(exit_key, to); /* may allocate */
+	errno = saved;
+	return to;
+}
+
+void hk_heap_follow(struct hk_heap *heap)
+{
+	unsigned node = hk_heap_home(heap);
+	if (HK_LIKELY(node == heap->node)) {
+		heap->drift = 0;
+		return;
+	}
+	if (!heap->drift++)
+		heap->drift_since_ms = hk_os_clock_ms();
+	if (heap->drift < DRIFT_CALLS)
+		return;
+	heap->drift = DRIFT_CALLS;
+	if (hk_heap_tls == heap && hk_os_clock_ms() - heap->drift_since_ms >= DRIFT_MS)
+		hk_heap_move(heap, node);
 }

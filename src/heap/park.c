@@ -32,7 +32,6 @@ void hk_heap_settle(struct hk_heap *heap)
 
 void hk_heap_park(struct hk_heap *heap)
 {
-	hk_heap_tls = (struct hk_heap *)&hk_heap_dead;
 	hk_fork_check();
 	hk_lock(&heap->lock);
 	empty_bins(heap);
@@ -84,7 +83,7 @@ static struct hk_slab *take_slab(struct hk_heap *parked, unsigned c, struct hk_h
 	return NULL;
 }
 
-struct hk_slab *hk_heap_adopt(struct hk_heap *heap, unsigned c)
+struct hk_slab *hk_heap_adopt(struct hk_heap *heap, unsigned c, bool far)
 {
 	static uint32_t cursor;
 	uint32_t made = hk_min(hk_load(&hk_heaps_made), HK_HEAPS_MAX), i, seen = 0;
@@ -98,7 +97,8 @@ struct hk_slab *hk_heap_adopt(struct hk_heap *heap, unsigned c)
 			continue;
 		struct hk_heap *parked = hk_heap_at(i);
 		seen++;
-		if (parked->node != heap->node || !(hk_load(&parked->partial_mask[c / 64]) >> c % 64 & 1 ||
+		if ((parked->node == heap->node) == far ||
+		    !(hk_load(&parked->partial_mask[c / 64]) >> c % 64 & 1 ||
 						    parked->orphan || hk_load(&parked->xqueue)))
 			continue;
 		if (!hk_lock_try(&parked->lock))

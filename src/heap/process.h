@@ -13,10 +13,14 @@ extern uint32_t hk_heaps_parked;                      /* [A] heaps in state PARK
 /* Options, region, shared heap, thread key. False: no address space. */
 bool hk_process_init(void);
 
+/* Changes the calling thread's heap HEAP, which is not busy, for one of pool NODE. The one it has now. */
+struct hk_heap *hk_heap_move(struct hk_heap *heap, unsigned node);
+
 /* A new heap in state NONE with memory and a tag; NULL: none left. */
 struct hk_heap *hk_heap_make(void);
 
-/* Ends the calling thread's heap: empties its bins, parks it. */
+/* Ends the time of HEAP with the calling thread, whose TLS word points elsewhere: empties its bins, parks
+ * it. */
 void hk_heap_park(struct hk_heap *heap);
 
 /* For a heap without a thread, under its lock: empties bins and slots that a fork left behind, its

@@ -26,7 +26,8 @@ void hk_heap_tick(struct hk_heap *heap, uint32_t now_ms)
 	hk_bins_give_back(heap);
 	hk_remote_flush(heap, false);
 	hk_unlock(&heap->lock);
-	hk_pool_tick(hk_heap_pool(heap), now_ms);
+	for (unsigned node = 0; node < hk_node_count(); node++) /* perhaps nobody else is awake there */
+		hk_pool_tick(&hk_pools[node], now_ms);
 }
 
 static void trim_heap(struct hk_heap *heap, bool mine)

@@ -13,7 +13,7 @@
 #define PROFILE_BYTES 4096
 #define TEXTS_BYTES 2048
 
-enum type { NUMBER, CHOICE, TEXT };
+enum type { NUMBER, CHOICE, TEXT, PASSED };
 enum origin { BY_DEFAULT, BY_PROFILE, BY_ENVIRONMENT };
 
 struct option {
@@ -38,6 +38,7 @@ static const struct option table[] = {
 #define HK_PRESET_NUMBER(x) x
 #define HK_PRESET_CHOICE(x) x
 #define HK_PRESET_TEXT(x) NULL
+#define HK_PRESET_PASSED(x) NULL
 struct hk_options hk_options = {
 #include "observe/options.def"
 };
@@ -121,7 +122,8 @@ static void set(const struct option *o, const char *value, enum origin origin)
 {
 	void *field = (char *)&hk_options + o->offset;
 	size_t x = 0;
-	bool good = o->type == TEXT     ? *value && strlen(value) < TEXTS_BYTES / 3
+	bool good = o->type == PASSED   ? *value
+		    : o->type == TEXT   ? *value && strlen(value) < TEXTS_BYTES / 3
 		    : o->type == NUMBER ? parse_number(o, value, &x)
 					: parse_choice(o, value, &x);
 	if (!good) {
@@ -132,8 +134,8 @@ static void set(const struct option *o, const char *value, enum origin origin)
 			hk_say("%s=%s ignored: %s", o->name, value, o->help);
 		return;
 	}
-	if (o->type == TEXT)
-		*(const char **)field = keep(value);
+	if (o->type == TEXT || o->type == PASSED)
+		*(const char **)field = o->type == TEXT ? keep(value) : value;
 	else
 		*(size_t *)field = x;
 	origins[o - table] = (unsigned char)origin;
@@ -237,7 +239,9 @@ void hk_options_print(void)
 		const void *field = (const char *)&hk_options + o->offset;
 		const char *from = by[origins[i]];
 		size_t bytes = 0;
-		if (o->type == TEXT) {
+		if (o->type == PASSED) {
+			hk_say("%s=%s (%s)", o->name, *(const char *const *)field ? "..." : "", from);
+		} else if (o->type == TEXT) {
 			const char *text = *(const char *const *)field;
 			hk_say("%s=%s (%s)", o->name, text ? text : "", from);
 		} else if (o->type == CHOICE) {

@@ -8,12 +8,13 @@
 
 #include "base/attr.h"
 
-enum { HK_HUGE_NEVER, HK_HUGE_THP, HK_HUGE_HUGETLB };
+enum { HK_HUGE_NEVER, HK_HUGE_THP, HK_HUGE_HUGETLB, HK_HUGE_HUGETLB_1G };
 enum { HK_FOREIGN_PASS, HK_FOREIGN_ABORT };
 
 #define HK_OPTION_FIELD_NUMBER(field) size_t field;
 #define HK_OPTION_FIELD_CHOICE(field) size_t field;
 #define HK_OPTION_FIELD_TEXT(field) const char *field;
+#define HK_OPTION_FIELD_PASSED(field) const char *field;
 #define HK_OPTION(field, name, type, ...) HK_OPTION_FIELD_##type(field)
 struct hk_options {
 #include "observe/options.def"

@@ -100,7 +100,7 @@ static void smaps_line(struct smaps *m, const char *line)
 {
 	const char *dash = strchr(line, '-'), *colon = strchr(line, ':');
 	if (dash && strspn(line, "0123456789abcdef-") > (size_t)(dash - line) + 1) {
-		m->inside = number(line, 16) - hk_region.base < hk_region.reserved_bytes;
+		m->inside = number(line, 16) - hk_region.base < (size_t)hk_region.stripes << hk_region.stripe_shift;
 		return;
 	}
 	if (!m->inside || !colon)

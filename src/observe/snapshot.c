@@ -4,11 +4,12 @@
 #include <string.h>
 
 #include "heap/process.h"
+#include "numa/node.h"
 #include "tiny/find.h"
 
 #define BIN_MAX (1u << 24)
 
-static void add_counters(struct hk_counters *sum, const struct hk_counters *more)
+void hk_counters_add(struct hk_counters *sum, const struct hk_counters *more)
 {
 	uint64_t *to = (uint64_t *)sum;
 	const uint64_t *from = (const uint64_t *)more;
@@ -19,7 +20,7 @@ static void add_counters(struct hk_counters *sum, const struct hk_counters *more
 static void read_heap(struct hk_snapshot *out, const struct hk_heap *heap)
 {
 	uint64_t in_slots = 0, in_bins = 0, spent = 0, pops = 0;
-	add_counters(&out->sum, &heap->count);
+	hk_counters_add(&out->sum, &heap->count);
 	for (unsigned c = 0; c < HK_CLASSES; c++) {
 		uint32_t n = hk_load(&heap->classes[c].counted) - hk_load(&heap->bins[c].pops) +
 			     (uint32_t)(hk_load(&heap->classes[c].grant) - hk_load(&heap->bins[c].budget));
@@ -66,14 +67,22 @@ static void read_super(struct hk_snapshot *out, size_t index)
 static void read_pool(struct hk_snapshot *out, struct hk_pool *pool)
 {
 	hk_lock(&pool->lock);
-	for (size_t i = 0; i < hk_region_supers(); i++)
+	unsigned stripe = hk_pool_index(pool);
+	size_t committed = hk_region.stripe[stripe].committed_bytes;
+	for (size_t i = hk_stripe_first(stripe); i < hk_stripe_end(stripe); i++)
 		read_super(out, i);
+	out->committed_bytes += committed;
+	out->chunk_bytes += (pool->used_supers << HK_SUPER_SHIFT) - (pool->free_chunks << HK_CHUNK_SHIFT) -
+			    (hk_align_up(committed, HK_SUPER_BYTES) - committed);
 	out->used_supers += pool->used_supers;
 	out->warm_bytes += pool->warm_supers << HK_SUPER_SHIFT;
 	out->free_chunk_bytes += pool->free_chunks << HK_CHUNK_SHIFT;
 	out->dirty_chunk_bytes += pool->dirty_chunks << HK_CHUNK_SHIFT;
 	out->span_bytes += pool->span_chunks << HK_CHUNK_SHIFT;
-	out->pool = pool->count;
+	uint64_t *sum = (uint64_t *)&out->pool;
+	const uint64_t *more = (const uint64_t *)&pool->count;
+	for (size_t i = 0; i < sizeof(out->pool) / sizeof(*sum); i++)
+		sum[i] += more[i];
 	hk_unlock(&pool->lock);
 }
 
@@ -84,7 +93,8 @@ void hk_snapshot(struct hk_snapshot *out)
 	if (!hk_region.base)
 		return;
 	hk_fork_check();
-	read_pool(out, &hk_pools[0]);
+	for (unsigned node = 0; node < hk_node_count(); node++)
+		read_pool(out, &hk_pools[node]);
 	for (uint32_t i = 0; i < made; i++) {
 		uint8_t state = hk_load_acq(&hk_heap_states[i]);
 		if (state == HK_HEAP_NONE)
@@ -95,8 +105,5 @@ void hk_snapshot(struct hk_snapshot *out)
 		out->heaps_quarantined += state == HK_HEAP_QUARANTINED;
 		read_heap(out, hk_heap_at(i));
 	}
-	out->region_bytes = hk_region.reserved_bytes;
-	out->committed_bytes = hk_region.committed_bytes;
-	size_t partial_end = hk_align_up(out->committed_bytes, HK_SUPER_BYTES) - out->committed_bytes;
-	out->chunk_bytes = (out->used_supers << HK_SUPER_SHIFT) - out->free_chunk_bytes - partial_end;
+	out->region_bytes = hk_region_reserved();
 }

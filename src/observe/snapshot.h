@@ -27,6 +27,9 @@ struct hk_snapshot {
 
 void hk_snapshot(struct hk_snapshot *out);
 
+/* SUM += MORE, field by field. */
+void hk_counters_add(struct hk_counters *sum, const struct hk_counters *more);
+
 /* One line for each counter that is not 0 and for the figures above, by hk_say; or to LINE with ARG. */
 void hk_report(void (*line)(void *arg, const char *text), void *arg);
 

@@ -82,16 +82,10 @@ int hk_os_move(uintptr_t from, uintptr_t to, size_t bytes)
 	return p == MAP_FAILED ? -errno : 0;
 }
 
-int hk_os_refresh(uintptr_t where, size_t bytes, bool huge)
+int hk_os_refresh(uintptr_t where, size_t bytes)
 {
 	void *p = mmap((void *)where, bytes, PROT_READ | PROT_WRITE, ANON | MAP_FIXED, -1, 0);
-	if (p == MAP_FAILED)
-		return -errno;
-	if (huge)
-		hk_os_advise_huge(where, bytes);
-	else
-		hk_os_advise_small(where, bytes);
-	return 0;
+	return p == MAP_FAILED ? -errno : 0;
 }
 
 uint32_t *hk_os_fork_word(void)

@@ -33,11 +33,47 @@ bool hk_os_is_resident(uintptr_t where);
 /* Moves the pages of FROM onto TO (both committed, same size), leaving FROM committed and zero. */
 int hk_os_move(uintptr_t from, uintptr_t to, size_t bytes);
 
-/* Replaces a range by a fresh mapping that merges with its neighbours. */
-int hk_os_refresh(uintptr_t where, size_t bytes, bool huge);
+/* Replaces a range by a fresh one, readable and writable, that merges with its neighbours once it has the
+ * same advice. */
+int hk_os_refresh(uintptr_t where, size_t bytes);
 
 /* A word that reads 0 after a fork in the child, or NULL where the kernel has none (< 4.14). */
 uint32_t *hk_os_fork_word(void);
+
+/* ---- NUMA calls: 0 or -errno; sets of nodes are bits of OS ids ---- */
+
+#define HK_OS_NODES 1024u /* OS ids below it */
+struct hk_os_nodes {
+	unsigned long bits[HK_OS_NODES / 64];
+};
+
+enum hk_os_mempolicy {
+	HK_OS_DEFAULT,
+	HK_OS_PREFERRED,
+	HK_OS_BIND,
+	HK_OS_INTERLEAVE,
+	HK_OS_LOCAL,
+	HK_OS_PREFERRED_MANY, /* kernel 5.15 */
+	HK_OS_WEIGHTED,       /* kernel 6.9: interleave by bandwidth */
+};
+
+/* Where pages of the range come from at first touch. HOME >= 0: of NODES, the one nearest to HOME first
+ * (5.17; without it, the one nearest to whoever touches). */
+int hk_os_place(uintptr_t where, size_t bytes, enum hk_os_mempolicy mode,
+		const struct hk_os_nodes *nodes, int home);
+
+/* The calling thread's policy. */
+int hk_os_mempolicy(enum hk_os_mempolicy *mode, struct hk_os_nodes *nodes);
+
+/* The node of each page, or a negative number: -ENOENT and -EFAULT where there is none. */
+int hk_os_page_nodes(void *const *pages, size_t count, int *nodes);
+
+/* The processor that the caller is on; no system call where libc registered for rseq. */
+unsigned hk_os_cpu(void);
+
+/* The file's first BYTES - 1 as text, cut at its end; its length, or -1. ROOTS: only if it is a regular
+ * file that root owns and no other may write, else -2. Keeps errno. */
+int hk_os_read(const char *path, char *buf, size_t bytes, bool roots);
 
 /* Limits: SIZE_MAX where there is none. */
 size_t hk_os_limit_address_space(void);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <time.h>
@@ -41,16 +42,21 @@ size_t hk_os_limit_locked(void)
 	return limit(RLIMIT_MEMLOCK);
 }
 
-/* The file's first bytes as text; its length, or -1. */
-static int read_text(const char *path, char *buf, size_t bytes)
+int hk_os_read(const char *path, char *buf, size_t bytes, bool roots)
 {
-	int saved = errno, fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
-	ssize_t got = fd < 0 ? -1 : syscall(SYS_read, fd, buf, bytes - 1);
+	int saved = errno, fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
+	ssize_t got = -1;
+	struct stat st;
+	if (fd >= 0 && roots &&
+	    (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_uid || (st.st_mode & (S_IWGRP | S_IWOTH))))
+		got = -2;
+	else if (fd >= 0)
+		got = syscall(SYS_read, fd, buf, bytes - 1);
 	if (fd >= 0)
 		syscall(SYS_close, fd);
 	errno = saved;
 	if (got < 0)
-		return -1;
+		return got == -2 ? -2 : -1;
 	buf[got] = 0;
 	return (int)got;
 }
@@ -59,7 +65,7 @@ static int read_text(const char *path, char *buf, size_t bytes)
 static size_t read_number(const char *path)
 {
 	char buf[64];
-	if (read_text(path, buf, sizeof(buf)) <= 0 || buf[0] < '0' || buf[0] > '9')
+	if (hk_os_read(path, buf, sizeof(buf), false) <= 0 || buf[0] < '0' || buf[0] > '9')
 		return SIZE_MAX;
 	size_t x = 0;
 	for (char *s = buf; *s >= '0' && *s <= '9'; s++)
@@ -95,7 +101,7 @@ size_t hk_os_memory_limit(void)
 	char text[1024];
 	size_t least = SIZE_MAX;
 	struct sysinfo info;
-	if (read_text("/proc/self/cgroup", text, sizeof(text)) > 0) {
+	if (hk_os_read("/proc/self/cgroup", text, sizeof(text), false) > 0) {
 		least = cgroup_limit(text, "0::/", CGROUP_ROOT, "/memory.max");
 		least = hk_min(least, cgroup_limit(text, ":memory:/", CGROUP_ROOT "/memory",
 						   "/memory.limit_in_bytes"));

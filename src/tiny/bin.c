@@ -209,15 +209,23 @@ static struct hk_block *slab_take(struct hk_heap *heap, struct hk_slab *slab, ui
 
 static struct hk_slab *slab_new(struct hk_heap *heap, unsigned c)
 {
-	struct hk_slab *slab = hk_heap_adopt(heap, c);
-	if (slab) {
-		heap->count.refill_parked++;
-	} else {
-		slab = hk_slab_new(hk_heap_pool(heap), c, heap);
+	struct hk_pool *home = hk_heap_pool(heap), *pool;
+	struct hk_slab *slab = hk_heap_adopt(heap, c, false);
+	bool parked = slab != NULL;
+	if (!slab)
+		slab = hk_slab_new(home, c, heap);
+	if (!slab) { /* the node has no more: what others have, from the nearest on */
+		slab = hk_heap_adopt(heap, c, true);
+		parked = slab != NULL;
+		heap->count.refill_far += parked;
+		for (unsigned k = 1; !slab && (pool = hk_pool_next(home, k)); k++)
+			slab = hk_slab_new(pool, c, heap);
 		if (!slab)
 			return NULL;
-		heap->count.refill_chunk++;
+		hk_add(&home->count.fallbacks, 1);
 	}
+	heap->count.refill_parked += parked;
+	heap->count.refill_chunk += !parked;
 	heap->classes[c].slabs++;
 	heap->slabs++;
 	hk_slab_link(heap, slab);

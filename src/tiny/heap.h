@@ -15,6 +15,7 @@
 #ifndef HK_TINY_HEAP_H
 #define HK_TINY_HEAP_H
 
+#include "numa/node.h"
 #include "observe/counters.h"
 #include "os/lock.h"
 #include "tiny/slab.h"
@@ -77,7 +78,10 @@ struct hk_heap {
 	uint8_t shared;                  /* [C] */
 	uint8_t direct;                  /* [O] takes slabs of its own at once: the first thread */
 	uint8_t exit_rounds;             /* [O] key destructor runs so far */
-	uint8_t node;                    /* [O] pool that it takes from */
+	uint8_t node;                    /* [C] of a life: pool that it takes from */
+	uint8_t drift;                   /* [O] slow paths in a row that ran nearer to another pool */
+	uint32_t drift_since_ms;         /* [O] the first of them */
+	uint64_t policy_mask;            /* [O] pools that the thread asked for; 0: the process's */
 	bool orphan;                     /* [L:heap] bins and slots of a thread that a fork left behind */
 	uint32_t index;                  /* [C] in hk_heap_at */
 
@@ -156,15 +160,25 @@ HK_INLINE void hk_fork_check(void)
 		hk_fork_repair();
 }
 
-/* A slab with room of class C from a parked heap of the same node, now HEAP's; or NULL. HEAP's lock
- * is held. */
-struct hk_slab *hk_heap_adopt(struct hk_heap *heap, unsigned c);
+/* A slab with room of class C from a parked heap of the same node, or of another (FAR), now HEAP's; or
+ * NULL. HEAP's lock is held. */
+struct hk_slab *hk_heap_adopt(struct hk_heap *heap, unsigned c, bool far);
 
 /* Up to WANT blocks of class C from the node's shared heap, linked; their number to *COUNT. */
 struct hk_block *hk_shared_take(unsigned node, unsigned c, uint32_t want, uint32_t *count);
 
 /* After a post to OWNER: drains it where no thread of its own will. QUEUED is what waits there. */
 void hk_heap_posted(struct hk_heap *owner, uint64_t queued);
+
+/* The pool that HEAP's thread should take from, where it is now. */
+HK_INLINE unsigned hk_heap_home(const struct hk_heap *heap)
+{
+	return HK_UNLIKELY(heap->policy_mask) ? hk_node_nearest(heap->policy_mask) : hk_node_here();
+}
+
+/* At the end of a slow path, with several pools: lets the thread go on with a heap of another one once
+ * it has been there for a while. */
+void hk_heap_follow(struct hk_heap *heap);
 
 /* Regular work, every 100 ms or more of a thread that is awake: quiet bins, decay. */
 void hk_heap_tick(struct hk_heap *heap, uint32_t now_ms);

@@ -8,11 +8,6 @@
 #define ASK_BYTES (1ul << 30)
 #define MOVE_MIN_BYTES (4 * HK_SUPER_BYTES) /* below, copying is as fast as the kernel call */
 
-static struct hk_pool *pool_of(const void *p)
-{
-	return &hk_pools[hk_super_at(hk_super_index(p))->node];
-}
-
 /* The kernel's heuristic refuses a single mapping beyond all memory and swap; our reserve is not
  * charged, so it falls to us: programs rely on the refusal. */
 static bool beyond_memory(size_t bytes)
@@ -20,7 +15,7 @@ static bool beyond_memory(size_t bytes)
 	return bytes > ASK_BYTES && bytes > hk_os_memory_total() && hk_os_overcommit() == 0;
 }
 
-void *hk_span_alloc(struct hk_pool *pool, size_t size, size_t align, bool *zero)
+static void *alloc_from(struct hk_pool *pool, size_t size, size_t align, bool *zero)
 {
 	size_t chunks = hk_max(hk_align_up(size, HK_CHUNK_BYTES) >> HK_CHUNK_SHIFT, 1);
 	if (chunks < HK_SUPER_CHUNKS && align < HK_SUPER_BYTES) {
@@ -33,20 +28,34 @@ void *hk_span_alloc(struct hk_pool *pool, size_t size, size_t align, bool *zero)
 	return hk_pool_span_alloc(pool, chunks, hk_max(align >> HK_SUPER_SHIFT, 1), zero);
 }
 
+void *hk_span_alloc(struct hk_pool *pool, size_t size, size_t align, bool *zero)
+{
+	struct hk_pool *from;
+	for (unsigned k = 0; (from = hk_pool_next(pool, k)); k++) {
+		void *p = alloc_from(from, size, align, zero);
+		if (p) {
+			if (k)
+				hk_add(&pool->count.fallbacks, 1);
+			return p;
+		}
+	}
+	return NULL;
+}
+
 void hk_span_free(void *p)
 {
 	size_t index = hk_super_index(p);
 	struct hk_super *s = hk_super_at(index);
 	if (hk_load(&s->state) == HK_SUPER_SPAN)
-		hk_pool_span_free(pool_of(p), p);
+		hk_pool_span_free(hk_pool_of(p), p);
 	else
-		hk_pool_chunks_free(pool_of(p), p, hk_code_count(hk_load(&s->code[hk_chunk_index(p)])));
+		hk_pool_chunks_free(hk_pool_of(p), p, hk_code_count(hk_load(&s->code[hk_chunk_index(p)])));
 }
 
 bool hk_span_resize(void *p, size_t size)
 {
 	size_t chunks = hk_max(hk_align_up(size, HK_CHUNK_BYTES) >> HK_CHUNK_SHIFT, 1);
-	return hk_pool_span_resize(pool_of(p), p, chunks);
+	return hk_pool_span_resize(hk_pool_of(p), p, chunks);
 }
 
 void hk_span_copy(struct hk_heap *heap, void *to, void *from, size_t old_bytes)
@@ -55,7 +64,7 @@ void hk_span_copy(struct hk_heap *heap, void *to, void *from, size_t old_bytes)
 	if (old_bytes >= MOVE_MIN_BYTES && hk_find(to).kind == HK_FOUND_SPAN &&
 	    hk_load(&hk_super_at(hk_super_index(to))->state) == HK_SUPER_SPAN &&
 	    hk_load(&hk_super_at(hk_super_index(from))->state) == HK_SUPER_SPAN &&
-	    hk_pool_span_move(pool_of(to), from, to, whole >> HK_SUPER_SHIFT)) {
+	    hk_pool_span_move(hk_pool_of(to), from, to, whole >> HK_SUPER_SHIFT)) {
 		heap->count.span_moved++;
 		memcpy((char *)to + whole, (char *)from + whole, old_bytes - whole);
 		return;

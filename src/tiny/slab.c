@@ -104,5 +104,5 @@ void hk_slab_release(struct hk_slab *slab)
 	/* Before the chunks count as free: a stale tag inside a later span would match. */
 	hk_store(&slab->tag, 0);
 	hk_store(&slab->heap, NULL);
-	hk_pool_chunks_free(&hk_pools[hk_super_at(hk_super_index(base))->node], base, chunks);
+	hk_pool_chunks_free(hk_pool_of(base), base, chunks);
 }

@@ -38,7 +38,7 @@ HK_INLINE void *hk_malloc_fast(size_t size)
 HK_INLINE void hk_free_fast(void *p)
 {
 	struct hk_heap *heap = hk_heap_tls;
-	if (HK_UNLIKELY(!hk_region_has(p)))
+	if (HK_UNLIKELY(!hk_region_may_have(p)))
 		return hk_free_slow(p);
 	/* May be user data of a larger block: then the tag does not match. */
 	struct hk_slab *slab = hk_slab_of_tiny(p);

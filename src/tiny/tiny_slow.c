@@ -38,6 +38,8 @@ HK_INLINE void leave(struct hk_heap *heap)
 	}
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	heap->busy = 0;
+	if (HK_UNLIKELY(hk_node_count() > 1))
+		hk_heap_follow(heap);
 }
 
 HK_COLD static void *out_of_memory(void)
@@ -62,21 +64,42 @@ static unsigned class_for(size_t size, size_t align)
 	return c;
 }
 
-/* For threads that have ended, and where no heap can be made: the node's shared heap. */
+/* A block of pool NODE from its shared heap, or a span. */
+static void *alloc_from(unsigned node, size_t size, size_t align, unsigned c, bool *zero)
+{
+	uint32_t n;
+	if (c == HK_CLASSES)
+		return hk_span_alloc(&hk_pools[node], size, align, zero);
+	return hk_shared_take(node, c, 1, &n);
+}
+
+/* For threads that have ended, and where no heap can be made. */
 HK_COLD static void *alloc_without_heap(size_t size, size_t align, unsigned c, bool *zero)
 {
-	struct hk_heap *shared = hk_load_acq(&hk_shared_heaps[hk_node_here()]);
-	struct hk_block *block;
-	uint32_t n;
+	unsigned node = hk_node_here();
+	struct hk_heap *shared = hk_load_acq(&hk_shared_heaps[node]);
 	if (!shared)
 		return out_of_memory();
 	hk_add(&shared->count.early_no_heap, 1);
 	hk_add(&shared->count.tls_pops, 1);
-	if (c == HK_CLASSES)
-		block = hk_span_alloc(&hk_pools[hk_node_here()], size, align, zero);
-	else
-		block = hk_shared_take(hk_node_here(), c, 1, &n);
-	return block ? block : out_of_memory();
+	void *p = alloc_from(node, size, align, c, zero);
+	return p ? p : out_of_memory();
+}
+
+HK_COLD void *hk_alloc_at(unsigned node, size_t size)
+{
+	struct hk_heap *heap = hk_heap_mine();
+	bool zero;
+	hk_fork_check();
+	if (!hk_heap_is_born(heap))
+		heap = hk_heap_birth();
+	if (!heap || heap->node == node || heap->busy || size > PTRDIFF_MAX)
+		return hk_alloc_slow(size, HK_GRANULE, NULL);
+	enter(heap);
+	void *p = alloc_from(node, size, HK_GRANULE, class_for(size, HK_GRANULE), &zero);
+	heap->count.tls_pops += p != NULL;
+	leave(heap);
+	return p ? p : out_of_memory();
 }
 
 HK_NOINLINE static void *refill_and_pop(struct hk_heap *heap, unsigned c, bool *zero)
@@ -161,8 +184,12 @@ HK_NOINLINE void hk_free_spent(struct hk_heap *heap, struct hk_bin *bin)
 	hk_fork_check();
 	if (HK_UNLIKELY(heap->busy || heap != hk_heap_mine()))
 		return; /* a signal handler: the next free counts */
-	if (HK_LIKELY(hk_bin_spent(heap, c)))
+	if (HK_LIKELY(hk_bin_spent(heap, c))) {
+		/* A thread whose bins serve all it asks for comes by nowhere else. */
+		if (HK_UNLIKELY(hk_node_count() > 1))
+			hk_heap_follow(heap);
 		return;
+	}
 	int saved = errno;
 	enter(heap);
 	hk_lock(&heap->lock);

@@ -8,6 +8,9 @@
  * reads as zero already. NULL and ENOMEM. */
 void *hk_alloc_slow(size_t size, size_t align, bool *zero);
 
+/* SIZE bytes from pool NODE, wherever the thread is; from the nearest one where it has no memory. */
+void *hk_alloc_at(unsigned node, size_t size);
+
 /* Bytes usable at P; 0 for NULL. Foreign and dead pointers are the caller's misuse: fatal. */
 size_t hk_usable_bytes(const void *p);
 

@@ -151,7 +151,7 @@ static void memory_exhausted(void **state)
 	(void)state;
 	unit_start("HAKMEM_STARTER_MIB=0 HAKMEM_REGION_MIB=2");
 	struct hk_heap *heap = unit_heap();
-	uintptr_t top = hk_region.base + hk_region.reserved_bytes, got;
+	uintptr_t top = hk_region.base + hk_region.stripe[0].reserved_bytes, got;
 	unit_as(heap);
 	assert_int_equal(hk_os_reserve(top, HK_PAGE_BYTES, &got), 0); /* in the way of its growth */
 	unsigned n = 0;

@@ -13,7 +13,7 @@
 
 #define TEXT_BYTES 20000
 
-enum kind { NUMBER, CHOICE, TEXT };
+enum kind { NUMBER, CHOICE, TEXT, PASSED };
 
 static const struct option {
 	const char *name;

@@ -67,18 +67,18 @@ static void starters_grow_in_small_steps(void **state)
 {
 	(void)state;
 	unit_start(NULL);
-	assert_int_equal(hk_region.committed_bytes, 0);
+	assert_int_equal(hk_region.stripe[0].committed_bytes, 0);
 	take(1, 1, NULL);
-	assert_int_equal(hk_region.committed_bytes, 256u << 10);
+	assert_int_equal(hk_region.stripe[0].committed_bytes, 256u << 10);
 	assert_true(super_of((void *)hk_region.base)->flags & HK_SUPER_SMALL);
 	for (unsigned i = 0; i < 4; i++)
 		take(1, 1, NULL);
-	assert_int_equal(hk_region.committed_bytes, 512u << 10);
+	assert_int_equal(hk_region.stripe[0].committed_bytes, 512u << 10);
 	/* The first 4 MiB are starters, what follows is not, and comes as whole SuperSlabs. */
 	for (unsigned i = 5; i < 65; i++)
 		take(1, 1, NULL);
-	assert_true(hk_region.committed_bytes >= ARENA_MIB(6));
-	assert_int_equal(hk_region.committed_bytes % HK_SUPER_BYTES, 0);
+	assert_true(hk_region.stripe[0].committed_bytes >= ARENA_MIB(6));
+	assert_int_equal(hk_region.stripe[0].committed_bytes % HK_SUPER_BYTES, 0);
 	assert_true(hk_super_at(1)->flags & HK_SUPER_SMALL);
 	assert_false(hk_super_at(2)->flags & HK_SUPER_SMALL);
 }

@@ -335,8 +335,8 @@ static void rebuild_adopts_what_was_just_committed(void **state)
 	(void)state;
 	unit_start(NO_STARTERS);
 	take(1);
-	size_t supers = hk_region_supers();
-	assert_int_equal(hk_region_extend(HK_SUPER_BYTES), 0); /* and then the thread vanished */
+	size_t supers = hk_stripe_end(0);
+	assert_int_equal(hk_stripe_extend(0, HK_SUPER_BYTES), 0); /* and then the thread vanished */
 	assert_int_equal(hk_super_at(supers)->state, HK_SUPER_NONE);
 	hk_pool_rebuild(POOL);
 	assert_int_equal(hk_super_at(supers)->state, HK_SUPER_FREE);

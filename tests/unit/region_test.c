@@ -23,7 +23,7 @@ static void one_compare_says_what_is_ours(void **state)
 	unit_start(NULL);
 	assert_non_null(hak_malloc(1));
 	const char *base = (const char *)hk_region.base;
-	size_t end = hk_region.committed_bytes;
+	size_t end = hk_region.stripe[0].committed_bytes;
 	assert_true(hk_region_has(base) && hk_region_has(base + end - 1));
 	assert_false(hk_region_has(base - 1) || hk_region_has(base + end));
 	assert_false(hk_region_has(NULL) || hk_region_has(&local) || hk_region_has((void *)-1));
@@ -34,17 +34,17 @@ static void base_is_aligned_and_random(void **state)
 	(void)state;
 	unit_start(NULL);
 	assert_int_equal(hk_region.base % (1ul << HK_GIB_SHIFT), 0);
-	assert_int_equal(hk_region.reserved_bytes % HK_CHUNK_BYTES, 0);
+	assert_int_equal(hk_region.stripe[0].reserved_bytes % HK_CHUNK_BYTES, 0);
 }
 
 static void reserve_as_asked(void **state)
 {
 	(void)state;
 	unit_start("HAKMEM_REGION_MIB=64");
-	assert_int_equal(hk_region.reserved_bytes, ARENA_MIB(64));
+	assert_int_equal(hk_region.stripe[0].reserved_bytes, ARENA_MIB(64));
 	bool zero;
 	assert_non_null(hk_pool_span_alloc(POOL, 70 * 32, 1, &zero)); /* 140 MiB: it grows in place */
-	assert_true(hk_region.reserved_bytes >= ARENA_MIB(140));
+	assert_true(hk_region.stripe[0].reserved_bytes >= ARENA_MIB(140));
 	unit_audit();
 }
 
@@ -68,12 +68,12 @@ static void commits_upwards_without_gap(void **state)
 	unit_start(NULL);
 	for (unsigned i = 0; i < 200; i++) {
 		bool zero;
-		size_t before = hk_region.committed_bytes;
+		size_t before = hk_region.stripe[0].committed_bytes;
 		assert_non_null(hk_pool_chunks_alloc(POOL, 1 + i % 31, 1, HK_CODE_SPAN, &zero));
-		assert_true(hk_region.committed_bytes >= before);
-		char *last = (char *)hk_region.base + hk_region.committed_bytes - 1;
+		assert_true(hk_region.stripe[0].committed_bytes >= before);
+		char *last = (char *)hk_region.base + hk_region.stripe[0].committed_bytes - 1;
 		*last = 1; /* readable and writable to the end */
-		assert_int_equal(hk_super_at(hk_region_supers())->state, HK_SUPER_NONE);
+		assert_int_equal(hk_super_at(hk_stripe_end(0))->state, HK_SUPER_NONE);
 	}
 }
 
@@ -125,7 +125,7 @@ static void finite_address_space(void **state)
 	set_limit(RLIMIT_AS, address_space() + ARENA_MIB(256));
 	unit_start(NULL);
 	assert_false(hk_region.ample);
-	assert_true(hk_region.reserved_bytes <= ARENA_MIB(32)); /* an eighth at most */
+	assert_true(hk_region.stripe[0].reserved_bytes <= ARENA_MIB(32)); /* an eighth at most */
 	exhaust(300000);
 	exhaust(3000000);
 }
@@ -145,7 +145,7 @@ static void small_reserve_where_memory_is_locked(void **state)
 	(void)state;
 	set_limit(RLIMIT_MEMLOCK, ARENA_MIB(8));
 	unit_start(NULL);
-	assert_true(hk_region.reserved_bytes <= ARENA_MIB(8));
+	assert_true(hk_region.stripe[0].reserved_bytes <= ARENA_MIB(8));
 	assert_non_null(hak_malloc(ARENA_MIB(20)));
 }
 
@@ -178,7 +178,7 @@ static void a_tebibyte_takes_few_mappings(void **state)
 		if (!p[i])
 			fail_msg("no memory after %zu SuperSlabs", i);
 	}
-	assert_true(hk_region.committed_bytes >= 1ul << 40);
+	assert_true(hk_region.stripe[0].committed_bytes >= 1ul << 40);
 	unsigned before = mappings();
 	for (size_t i = SUPERS; i-- > 0;)
 		if (i % 3 == 0)

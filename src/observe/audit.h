@@ -1,0 +1,27 @@
+/* audit.h - a pool's figures, and where its pages really are. Threads: any. */
+#ifndef HK_OBSERVE_AUDIT_H
+#define HK_OBSERVE_AUDIT_H
+
+#include "arena/pool.h"
+#include "observe/counters.h"
+
+struct hk_node_figures {
+	size_t used_supers, used_bytes, warm_bytes, committed_bytes, hugetlb_bytes;
+	uint64_t fallbacks;
+	struct hk_counters sum; /* of the heaps that are this pool's now */
+};
+
+void hk_node_figures(unsigned pool, struct hk_node_figures *out);
+
+struct hk_placement {
+	uint64_t pages_asked, resident_bytes, off_bytes, forced_bytes;
+	uint64_t supers_seen, supers_skipped;
+};
+
+/* Adds what the kernel says of the pool's pages, until UNTIL_MS of hk_os_clock_ms. 0 or -errno. */
+int hk_placement(unsigned pool, uint32_t until_ms, struct hk_placement *sum);
+
+/* A line for each pool and one for the policy, to LINE with ARG. */
+void hk_report_nodes(void (*line)(void *arg, const char *text), void *arg);
+
+#endif
