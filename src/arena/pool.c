@@ -27,12 +27,18 @@ HK_INLINE unsigned bucket_kind(const struct hk_super *s)
 	return (s->flags & HK_SUPER_BROKEN) != 0;
 }
 
+/* Free chunks that could go back to the kernel. */
+HK_INLINE unsigned dirty(const struct hk_super *s)
+{
+	return s->flags & HK_SUPER_UNPURGEABLE ? 0 : (unsigned)__builtin_popcount(s->free & ~s->zero);
+}
+
 void hk_bucket_insert(struct hk_pool *pool, size_t index)
 {
 	struct hk_super *s = hk_super_at(index);
 	unsigned n = (unsigned)__builtin_popcount(s->free), b = bucket_kind(s);
 	pool->free_chunks += n;
-	pool->dirty_chunks += (unsigned)__builtin_popcount(s->free & ~s->zero);
+	pool->dirty_chunks += dirty(s);
 	if (!n)
 		return;
 	uint32_t *head = &pool->bucket[b][n];
@@ -49,7 +55,7 @@ void hk_bucket_remove(struct hk_pool *pool, size_t index)
 	struct hk_super *s = hk_super_at(index);
 	unsigned n = (unsigned)__builtin_popcount(s->free), b = bucket_kind(s);
 	pool->free_chunks -= n;
-	pool->dirty_chunks -= (unsigned)__builtin_popcount(s->free & ~s->zero);
+	pool->dirty_chunks -= dirty(s);
 	if (!n)
 		return;
 	if (s->prev)

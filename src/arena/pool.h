@@ -4,8 +4,8 @@
  *   chunk_free    -> SuperSlab all free -> warm, up to the cap -> purged in merged ranges
  *
  * I1  bucket[b][n] lists the CHUNKED SuperSlabs with n free chunks, b = 1 for broken ones.
- * I2  dirty_chunks = sum over CHUNKED SuperSlabs of popcount(free & ~zero).
- * I3  warm_supers = number of bits set in warm_bits.
+ * I2  dirty_chunks = sum over CHUNKED SuperSlabs that may be purged of popcount(free & ~zero).
+ * I3  warm_supers + kept_supers = number of bits set in warm_bits; kept ones are UNPURGEABLE.
  * Threads: any; each function takes the pool's lock itself and no other. Kernel calls that give
  * memory back are made outside it.
  */
@@ -25,6 +25,7 @@ struct hk_pool_counters {
 	uint64_t broken_supers;      /* SuperSlabs that lost their huge page to a partial purge */
 	uint64_t spans_moved;        /* by mremap */
 	uint64_t spans_grown;        /* in place */
+	uint64_t hugetlb_refused;    /* SuperSlabs asked of the hugetlb pool and not had */
 	uint64_t out_of_memory;
 	uint64_t fallbacks;          /* requests that another pool served, because this one had no memory */
 };
@@ -35,6 +36,7 @@ struct hk_pool {
 	uint64_t filled[2];                  /* [L:pool] bit n: bucket[][n] is not empty */
 	size_t used_supers;   /* [L:pool] CHUNKED or SPAN */
 	size_t warm_supers;   /* [L:pool] I3 */
+	size_t kept_supers;   /* [L:pool] I3 */
 	size_t free_chunks;   /* [L:pool] in CHUNKED SuperSlabs */
 	size_t dirty_chunks;  /* [L:pool] I2 */
 	size_t span_chunks;   /* [L:pool] in spans */
@@ -44,6 +46,8 @@ struct hk_pool {
 	size_t lowest_free_gib; /* [L:pool] no bit in free_bits of its stripe before it */
 	size_t used_peak_bytes; /* [L:pool] most in use of late: falls by an eighth a tick */
 	size_t warm_cap_limit;  /* [L:pool] bytes, an eighth of the memory limit; 0 = not asked yet */
+	uint32_t hugetlb_refused_ms; /* [L:pool] when the kernel last had no page; 0 = never */
+	uint32_t gib_refused_ms;     /* [L:pool] the same of 1 GiB pages */
 	uint32_t refused_ms;     /* [L:pool] when the kernel last refused to take memory; 0 = never */
 	uint32_t dirty_since_ms; /* [L:pool] when dirty chunks passed their bound; 0 = below it */
 	uint32_t ticked_ms;      /* [A] time of the last hk_pool_tick, claimed by compare-and-swap */
@@ -96,6 +100,9 @@ void hk_pool_tick(struct hk_pool *pool, uint32_t now_ms);
 /* Gives all free memory but PAD bytes back; bytes that went. */
 size_t hk_pool_trim(struct hk_pool *pool, size_t pad);
 
+/* Before a fork of the process: the last that may take hugetlb pages. */
+void hk_hugetlb_forked(void);
+
 /* Derives lists and sums anew from the side table, after a fork took the lock's holder. */
 void hk_pool_rebuild(struct hk_pool *pool);
 
@@ -111,6 +118,14 @@ size_t hk_supers_take_locked(struct hk_pool *pool, size_t count, size_t align);
 void hk_supers_give_locked(struct hk_pool *pool, size_t first, size_t count);
 void hk_super_set_free_locked(struct hk_pool *pool, size_t index, bool is_free);
 void hk_pool_shed_locked(struct hk_pool *pool);
+/* Commits SuperSlabs up to END, and up to EXTRA more if that is easy. */
+bool hk_supers_grow_locked(struct hk_pool *pool, size_t end, size_t extra);
+/* INDEX rounded up to a multiple of ALIGN SuperSlabs in the address space. */
+size_t hk_super_align(size_t index, size_t align);
+/* Where HAKMEM_HUGE asks for it: COUNT free SuperSlabs from FIRST on, or more, onto hugetlb pages, if nothing is
+ * in them and the kernel has pages; a GiB more at the stripe's end on a page of that size. */
+void hk_hugetlb_convert_locked(struct hk_pool *pool, size_t first, size_t count);
+void hk_hugetlb_extend_locked(struct hk_pool *pool);
 
 #define HK_NO_SUPER ((size_t)-1)
 

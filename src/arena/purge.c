@@ -276,13 +276,23 @@ size_t hk_pool_trim(struct hk_pool *pool, size_t pad)
 	return bytes;
 }
 
+/* Pages of the hugetlb pool can't be moved, and would be lost where others are moved to. */
+static bool may_move(size_t first, size_t count)
+{
+	for (size_t i = first; i < first + count; i++)
+		if (hk_super_at(i)->flags & HK_SUPER_UNPURGEABLE)
+			return false;
+	return true;
+}
+
 bool hk_pool_span_move(struct hk_pool *pool, void *from, void *to, size_t supers)
 {
 	enum { MOVED_MAX = 1000 }; /* a mapping each: VMAs stay bounded */
 	struct hk_super *head = hk_super_at(hk_super_index(to));
 	bool moved;
 	hk_lock(&pool->lock);
-	moved = pool->moved_spans < MOVED_MAX && !(head->flags & HK_SUPER_SMALL);
+	moved = pool->moved_spans < MOVED_MAX && !(head->flags & HK_SUPER_SMALL) &&
+		may_move(hk_super_index(from), supers) && may_move(hk_super_index(to), supers);
 	pool->moved_spans += moved;
 	hk_unlock(&pool->lock);
 	if (!moved)
@@ -344,7 +354,8 @@ void hk_pool_rebuild(struct hk_pool *pool)
 	unsigned tail = 0;
 	__builtin_memset(pool->bucket, 0, sizeof(pool->bucket));
 	__builtin_memset(pool->filled, 0, sizeof(pool->filled));
-	pool->used_supers = pool->warm_supers = pool->free_chunks = pool->dirty_chunks = 0;
+	pool->used_supers = pool->warm_supers = pool->kept_supers = 0;
+	pool->free_chunks = pool->dirty_chunks = 0;
 	pool->span_chunks = pool->moved_spans = pool->purging = pool->lowest_free_gib = 0;
 	for (size_t i = hk_stripe_first(hk_pool_index(pool)); i < hk_stripe_end(hk_pool_index(pool)); i++) {
 		struct hk_super *s = hk_super_at(i);
@@ -393,13 +404,14 @@ static int audit_super(size_t i, size_t *free_chunks, size_t *dirty, size_t *war
 		bad += complain("free bit and state differ", i);
 	if (s->zero & ~s->free)
 		bad += complain("zero chunks that are not free (I4)", i);
-	if (is_warm(i) != (is_free && s->zero != ~0u))
+	bool kept = s->flags & HK_SUPER_UNPURGEABLE;
+	if (is_warm(i) != (is_free && (s->zero != ~0u || kept)))
 		bad += complain("warm bit is wrong (I1)", i);
 	*warm += is_warm(i);
 	if (s->state != HK_SUPER_CHUNKED)
 		return bad;
 	*free_chunks += (unsigned)__builtin_popcount(s->free);
-	*dirty += (unsigned)__builtin_popcount(s->free & ~s->zero);
+	*dirty += kept ? 0 : (unsigned)__builtin_popcount(s->free & ~s->zero);
 	for (unsigned c = 0; c < HK_SUPER_CHUNKS; c++)
 		if ((s->free >> c & 1) && s->code[c])
 			bad += complain("a free chunk has a code (I5)", i);
@@ -421,7 +433,7 @@ int hk_pool_audit(struct hk_pool *pool)
 		bad += complain("sum of free chunks is wrong", free_chunks);
 	if (dirty != pool->dirty_chunks)
 		bad += complain("sum of dirty chunks is wrong (I2)", dirty);
-	if (warm != pool->warm_supers)
+	if (warm != pool->warm_supers + pool->kept_supers)
 		bad += complain("sum of warm SuperSlabs is wrong (I3)", warm);
 	hk_unlock(&pool->lock);
 	return bad;

@@ -7,7 +7,8 @@
  * cannot destroy them, all 32 chunks of a SuperSlab are usable, and a reader outside the process
  * finds everything by index.
  *
- * I1  state FREE      free == ~0, bit set in free_bits; warm_bits as well iff a chunk is not zero.
+ * I1  state FREE      free == ~0, bit set in free_bits; warm_bits as well iff it is resident: a chunk is not
+ *                     zero, or it is UNPURGEABLE.
  * I2  state CHUNKED   at least one chunk in use; in the pool's bucket of popcount(free), or in none
  *                     if that is 0.
  * I3  state SPAN      whole SuperSlabs of one span: the first has span_chunks != 0.
@@ -36,6 +37,7 @@ enum hk_super_flags {
 	HK_SUPER_BROKEN = 2,      /* chunks were purged: no longer one huge page */
 	HK_SUPER_UNPURGEABLE = 4, /* someone holds its pages: for memory registered with a device */
 	HK_SUPER_DECOMMITTED = 8, /* inaccessible while free */
+	HK_SUPER_HUGETLB = 32,    /* on pages of the hugetlb pool, resident for good; also UNPURGEABLE */
 	HK_SUPER_MOVED = 16,      /* head of a span that mremap put here: a mapping of its own */
 };
 

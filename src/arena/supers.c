@@ -1,6 +1,7 @@
 /* supers.c - whole SuperSlabs: runs of free ones, and new ones from the region. Does not purge. */
 #include "arena/pool.h"
 #include "base/check.h"
+#include "observe/options.h"
 
 #define GROW_EXTRA_MAX 32u /* SuperSlabs committed beyond need, to save calls */
 
@@ -14,18 +15,19 @@ void hk_super_set_free_locked(struct hk_pool *pool, size_t index, bool is_free)
 	struct hk_gib *gib = hk_gibs[index / HK_GIB_SUPERS];
 	struct hk_super *s = hk_super_at(index);
 	uint64_t bit = 1ull << index % 64, *warm = word_of(gib->warm_bits, index);
+	size_t *count = s->flags & HK_SUPER_UNPURGEABLE ? &pool->kept_supers : &pool->warm_supers;
 	if (*warm & bit) {
 		*warm &= ~bit;
-		pool->warm_supers--;
+		--*count;
 	}
 	if (!is_free) {
 		*word_of(gib->free_bits, index) &= ~bit;
 		return;
 	}
 	*word_of(gib->free_bits, index) |= bit;
-	if (s->zero != ~0u) {
+	if (s->zero != ~0u || s->flags & HK_SUPER_UNPURGEABLE) {
 		*warm |= bit;
-		pool->warm_supers++;
+		++*count;
 	}
 	pool->lowest_free_gib = hk_min(pool->lowest_free_gib, index / HK_GIB_SUPERS);
 }
@@ -58,7 +60,7 @@ static size_t next_index(size_t from, size_t end, bool is_free)
 	return end;
 }
 
-static size_t align_index(size_t index, size_t align)
+size_t hk_super_align(size_t index, size_t align)
 {
 	size_t page = hk_region.base >> HK_SUPER_SHIFT;
 	return hk_align_up(page + index, align) - page;
@@ -75,7 +77,7 @@ static size_t lowest(const struct hk_pool *pool)
 static size_t find_free(struct hk_pool *pool, size_t count, size_t align, size_t *at_end)
 {
 	size_t i = lowest(pool), end = hk_stripe_end(hk_pool_index(pool));
-	*at_end = align_index(end, align);
+	*at_end = hk_super_align(end, align);
 	while (i < end) {
 		size_t from = next_index(i, end, true), to;
 		if (from == end)
@@ -83,7 +85,7 @@ static size_t find_free(struct hk_pool *pool, size_t count, size_t align, size_t
 		if (i == lowest(pool))
 			pool->lowest_free_gib = from / HK_GIB_SUPERS;
 		to = next_index(from, end, false);
-		from = align_index(from, align);
+		from = hk_super_align(from, align);
 		if (from + count <= to)
 			return from;
 		if (to == end && from < end)
@@ -96,7 +98,7 @@ static size_t find_free(struct hk_pool *pool, size_t count, size_t align, size_t
 static size_t find_warm(struct hk_pool *pool)
 {
 	size_t end = hk_stripe_end(hk_pool_index(pool));
-	if (!pool->warm_supers)
+	if (!pool->warm_supers && !pool->kept_supers)
 		return HK_NO_SUPER;
 	for (size_t i = lowest(pool); i < end; i += 64) {
 		uint64_t word = *word_of(hk_gibs[i / HK_GIB_SUPERS]->warm_bits, i);
@@ -140,12 +142,13 @@ static bool starters_finish(struct hk_pool *pool)
 	return !at || hk_starters_extend_locked(pool, HK_SUPER_CHUNKS - at);
 }
 
-/* Extends the stripe so that SuperSlabs are committed up to END. */
-static bool grow_to(struct hk_pool *pool, size_t end)
+bool hk_supers_grow_locked(struct hk_pool *pool, size_t end, size_t extra)
 {
 	unsigned stripe = hk_pool_index(pool);
 	size_t first = hk_stripe_first(stripe), have = hk_stripe_end(stripe);
-	size_t extra = hk_min(have - first, GROW_EXTRA_MAX);
+	if (end <= have)
+		return true;
+	extra = hk_min(extra, have - first);
 	if (hk_region_is_strict() || hk_load(&hk_region.locked))
 		extra = 0;
 	if (hk_stripe_extend(stripe, (end + extra - have) << HK_SUPER_SHIFT)) {
@@ -189,6 +192,19 @@ static bool prepare(size_t first, size_t count)
 	return true;
 }
 
+/* New SuperSlabs at the stripe's end. */
+static size_t take_new(struct hk_pool *pool, size_t count, size_t align)
+{
+	size_t at_end, first;
+	if (!starters_finish(pool))
+		return HK_NO_SUPER;
+	hk_hugetlb_extend_locked(pool);
+	first = find_free(pool, count, align, &at_end);
+	if (first != HK_NO_SUPER)
+		return first;
+	return hk_supers_grow_locked(pool, at_end + count, GROW_EXTRA_MAX) ? at_end : HK_NO_SUPER;
+}
+
 size_t hk_supers_take_locked(struct hk_pool *pool, size_t count, size_t align)
 {
 	size_t at_end, first = HK_NO_SUPER;
@@ -203,16 +219,12 @@ size_t hk_supers_take_locked(struct hk_pool *pool, size_t count, size_t align)
 		if (first != HK_NO_SUPER)
 			pool->count.free_supers_reused += count;
 	}
-	if (first == HK_NO_SUPER) {
-		if (!starters_finish(pool))
-			return HK_NO_SUPER;
-		find_free(pool, count, align, &at_end);
-		if (!grow_to(pool, at_end + count))
-			return HK_NO_SUPER;
-		first = at_end;
-	}
-	if (!prepare(first, count))
+	if (first == HK_NO_SUPER)
+		first = take_new(pool, count, align);
+	if (first == HK_NO_SUPER || !prepare(first, count))
 		return HK_NO_SUPER;
+	if (HK_UNLIKELY(hk_options.huge >= HK_HUGE_HUGETLB))
+		hk_hugetlb_convert_locked(pool, first, count);
 	for (size_t i = first; i < first + count; i++)
 		hk_super_set_free_locked(pool, i, false);
 	pool->used_supers += count;

@@ -120,5 +120,5 @@ void hk_fork_start(void)
  * kernels without MADV_WIPEONFORK. Registering allocates, hence not in hk_fork_start. */
 __attribute__((constructor)) static void register_handler(void)
 {
-	pthread_atfork(NULL, NULL, in_child);
+	pthread_atfork(hk_hugetlb_forked, NULL, in_child);
 }

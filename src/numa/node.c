@@ -204,6 +204,16 @@ void hk_node_place(unsigned pool, uintptr_t where, size_t bytes)
 		hk_add(&hk_numa.refused, 1);
 }
 
+void hk_node_bind(unsigned pool, uintptr_t where, size_t bytes)
+{
+	struct hk_os_nodes set;
+	if (pool >= hk_numa.node_pools)
+		return hk_node_place(pool, where, bytes);
+	set_of(1ull << pool, &set);
+	if (hk_os_place(where, bytes, HK_OS_BIND, &set, -1))
+		hk_add(&hk_numa.refused, 1);
+}
+
 /* ---- start ---- */
 
 static void print_nodes(char *out, size_t bytes)

@@ -79,6 +79,10 @@ const char *hk_policy_word(enum hk_numa_kind kind);
  * hk_node_may_call. */
 void hk_node_place(unsigned pool, uintptr_t where, size_t bytes);
 
+/* Memory that comes from POOL's node and from no other, or not at all: for what is populated and given back
+ * where that fails. */
+void hk_node_bind(unsigned pool, uintptr_t where, size_t bytes);
+
 /* Like hk_node_place for the pool without a node, by KIND: interleave or weighted. 0 or -errno. */
 int hk_node_spread(enum hk_numa_kind kind, uintptr_t where, size_t bytes);
 

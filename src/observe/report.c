@@ -36,6 +36,7 @@ static void memory(struct out *o, const struct hk_snapshot *s)
 	figure(o, "bin_bytes", s->bin_bytes, "cached in thread bins");
 	figure(o, "free_chunk_bytes", s->free_chunk_bytes, "free in partial SuperSlabs");
 	figure(o, "dirty_chunk_bytes", s->dirty_chunk_bytes, "of these resident");
+	figure(o, "hugetlb_bytes", s->hugetlb_bytes, "on pages of the hugetlb pool, used or not");
 	figure(o, "warm_bytes", s->warm_bytes, "free SuperSlabs kept resident");
 	if (hk_report_huge(&huge, &resident)) {
 		figure(o, "resident_bytes", resident, "of the region, by the kernel's account");
@@ -49,11 +50,13 @@ static void pool(struct out *o, const struct hk_pool_counters *p)
 	figure(o, "super_free", p->free_supers_reused, "SuperSlabs taken after a purge");
 	figure(o, "super_os", p->supers_committed, "SuperSlabs committed: pages asked of the OS");
 	figure(o, "super_broken", p->broken_supers, "SuperSlabs whose huge page was split by a purge");
+	figure(o, "hugetlb_refused", p->hugetlb_refused, "SuperSlabs asked of the hugetlb pool and not had");
 	figure(o, "purges", p->purges, "kernel calls that gave memory back");
 	figure(o, "purge_failures", p->purge_failures, "of these refused");
 	figure(o, "purged_bytes", p->purged_bytes, "given back");
 	figure(o, "span_grown_in_place", p->spans_grown, "large spans grown in place");
 	figure(o, "span_moved_pages", p->spans_moved, "spans whose pages were moved");
+	figure(o, "pool_fallbacks", p->fallbacks, "requests that another node's pool served");
 	figure(o, "pool_out_of_memory", p->out_of_memory, "requests that the pool could not serve");
 }
 

@@ -76,6 +76,7 @@ static void read_pool(struct hk_snapshot *out, struct hk_pool *pool)
 			    (hk_align_up(committed, HK_SUPER_BYTES) - committed);
 	out->used_supers += pool->used_supers;
 	out->warm_bytes += pool->warm_supers << HK_SUPER_SHIFT;
+	out->hugetlb_bytes += pool->hugetlb_supers << HK_SUPER_SHIFT;
 	out->free_chunk_bytes += pool->free_chunks << HK_CHUNK_SHIFT;
 	out->dirty_chunk_bytes += pool->dirty_chunks << HK_CHUNK_SHIFT;
 	out->span_bytes += pool->span_chunks << HK_CHUNK_SHIFT;

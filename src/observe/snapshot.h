@@ -18,6 +18,7 @@ struct hk_snapshot {
 	size_t free_chunk_bytes; /* in partial SuperSlabs */
 	size_t dirty_chunk_bytes;
 	size_t warm_bytes;
+	size_t hugetlb_bytes;
 	size_t used_supers, slabs, partial_slabs;
 	uint64_t malloc_blocks, free_blocks;
 	uint32_t heaps, heaps_live, heaps_parked, heaps_quarantined;

@@ -14,6 +14,11 @@
 #define MADV_WIPEONFORK 18
 #endif
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+#define HUGE_SHIFT 26 /* MAP_HUGE_SHIFT */
+
 #define ANON (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
 
 static int result(int rc)
@@ -62,6 +67,18 @@ int hk_os_advise_huge(uintptr_t where, size_t bytes)
 int hk_os_advise_small(uintptr_t where, size_t bytes)
 {
 	return result(madvise((void *)where, bytes, MADV_NOHUGEPAGE));
+}
+
+int hk_os_hugetlb(uintptr_t where, size_t bytes, unsigned shift)
+{
+	void *p = mmap((void *)where, bytes, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_HUGETLB | (int)(shift << HUGE_SHIFT), -1, 0);
+	return p == MAP_FAILED ? -errno : 0;
+}
+
+int hk_os_populate(uintptr_t where, size_t bytes)
+{
+	return result(madvise((void *)where, bytes, MADV_POPULATE_WRITE));
 }
 
 int hk_os_purge(uintptr_t where, size_t bytes)

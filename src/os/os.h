@@ -23,6 +23,13 @@ int hk_os_decommit(uintptr_t where, size_t bytes);
 int hk_os_advise_huge(uintptr_t where, size_t bytes);
 int hk_os_advise_small(uintptr_t where, size_t bytes);
 
+/* Maps a range anew on pages of the hugetlb pool, of 2^SHIFT bytes, with a reservation: -ENOMEM where the pool
+ * has fewer. The range must then be populated before it is touched. On an error there may be nothing mapped. */
+int hk_os_hugetlb(uintptr_t where, size_t bytes, unsigned shift);
+
+/* Faults all pages in, for writing; an error where one can't be had (or on kernels before 5.14). */
+int hk_os_populate(uintptr_t where, size_t bytes);
+
 /* Gives the pages back; the range reads as zero if and only if it returns 0 (locked memory keeps
  * its content and is -EINVAL). */
 int hk_os_purge(uintptr_t where, size_t bytes);
