@@ -15,7 +15,7 @@ struct hak_root {
 	uint32_t library_version; /* hak_version() */
 	uint32_t heap_bytes;
 	const void *region;       /* struct hk_region */
-	const void *gibs;         /* struct hk_gib *[16384] */
+	const void *gibs;         /* struct hk_gib *[131072], by address >> 30 */
 	const void *pools;        /* struct hk_pool [64] */
 	uint64_t heap_group;      /* heaps in a group */
 	const void *heap_groups;  /* struct hk_heap *[65536 / heap_group] */

@@ -70,7 +70,7 @@ void hk_hugetlb_convert_locked(struct hk_pool *pool, size_t first, size_t count)
 
 void hk_hugetlb_extend_locked(struct hk_pool *pool)
 {
-	size_t first = hk_super_align(hk_stripe_end(hk_pool_index(pool)), HK_GIB_SUPERS);
+	size_t first = hk_align_up(hk_stripe_end(hk_pool_index(pool)), HK_GIB_SUPERS);
 	if (hk_options.huge != HK_HUGE_HUGETLB_1G || !is_on(pool->gib_refused_ms))
 		return;
 	if (!hk_supers_grow_locked(pool, first + HK_GIB_SUPERS, 0) || !map(pool, first, HK_GIB_SUPERS, HK_GIB_SHIFT))

@@ -62,10 +62,10 @@ HK_INLINE unsigned hk_pool_index(const struct hk_pool *pool)
 	return (unsigned)(pool - hk_pools);
 }
 
-/* The pool that P's SuperSlab belongs to; P is in the region. */
+/* The pool that P's SuperSlab belongs to; P is ours. */
 HK_INLINE struct hk_pool *hk_pool_of(const void *p)
 {
-	return &hk_pools[((uintptr_t)p - hk_region.base) >> hk_region.stripe_shift];
+	return hk_load(&hk_super_at(hk_super_index(p))->pool);
 }
 
 /* Free bytes that layers above keep for themselves (bins beyond each thread's own share); they come
@@ -120,8 +120,6 @@ void hk_super_set_free_locked(struct hk_pool *pool, size_t index, bool is_free);
 void hk_pool_shed_locked(struct hk_pool *pool);
 /* Commits SuperSlabs up to END, and up to EXTRA more if that is easy. */
 bool hk_supers_grow_locked(struct hk_pool *pool, size_t end, size_t extra);
-/* INDEX rounded up to a multiple of ALIGN SuperSlabs in the address space. */
-size_t hk_super_align(size_t index, size_t align);
 /* Where HAKMEM_HUGE asks for it: COUNT free SuperSlabs from FIRST on, or more, onto hugetlb pages, if nothing is
  * in them and the kernel has pages; a GiB more at the stripe's end on a page of that size. */
 void hk_hugetlb_convert_locked(struct hk_pool *pool, size_t first, size_t count);

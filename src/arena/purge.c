@@ -319,7 +319,7 @@ static void adopt_committed(struct hk_pool *pool, size_t index, struct hk_super 
 	size_t bytes = hk_region.stripe[stripe].committed_bytes - at;
 	unsigned chunks = (unsigned)hk_min(bytes >> HK_CHUNK_SHIFT, HK_SUPER_CHUNKS);
 	s->free = hk_mask32(0, chunks);
-	s->node = (uint8_t)stripe;
+	hk_store(&s->pool, pool);
 	s->flags = at < hk_region.starter_bytes ? HK_SUPER_SMALL : 0;
 	hk_store(&s->state, HK_SUPER_CHUNKED);
 }

@@ -20,7 +20,7 @@
 #define RESERVE_MIN (256ul << 10) /* counts against RLIMIT_MEMLOCK once a program locks all */
 
 struct hk_region hk_region;
-struct hk_gib *hk_gibs[HK_REGION_GIBS];
+struct hk_gib *hk_gibs[HK_GIBS];
 static struct hk_gib first_gib; /* small programs need no other: no mapping for it */
 
 HK_INLINE size_t stripe_bytes(void)
@@ -143,7 +143,7 @@ int hk_region_init(void)
 	hk_region.huge = hk_options.huge != HK_HUGE_NEVER;
 	hk_region.starter_bytes = hk_align_up(starters, HK_SUPER_BYTES);
 	share_out(bytes);
-	hk_store_rel(&hk_gibs[0], &first_gib);
+	hk_store_rel(&hk_gibs[hk_region.base >> HK_GIB_SHIFT], &first_gib);
 	return 0;
 }
 

@@ -62,12 +62,12 @@ HK_INLINE bool hk_region_has(const void *p)
 
 HK_INLINE size_t hk_super_index(const void *p)
 {
-	return ((uintptr_t)p - hk_region.base) >> HK_SUPER_SHIFT;
+	return (uintptr_t)p >> HK_SUPER_SHIFT;
 }
 
 HK_INLINE uintptr_t hk_super_base(size_t index)
 {
-	return hk_region.base + (index << HK_SUPER_SHIFT);
+	return index << HK_SUPER_SHIFT;
 }
 
 HK_INLINE unsigned hk_chunk_index(const void *p)
@@ -78,7 +78,7 @@ HK_INLINE unsigned hk_chunk_index(const void *p)
 /* SuperSlabs [first, end) of a stripe are committed, the last perhaps in part. */
 HK_INLINE size_t hk_stripe_first(unsigned stripe)
 {
-	return (size_t)stripe << (hk_region.stripe_shift - HK_SUPER_SHIFT);
+	return (hk_region.base + ((size_t)stripe << hk_region.stripe_shift)) >> HK_SUPER_SHIFT;
 }
 
 HK_INLINE size_t hk_stripe_end(unsigned stripe)

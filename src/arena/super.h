@@ -1,8 +1,9 @@
 /* super.h - the side table: what every SuperSlab and every chunk is.
  *
- *   region   | SuperSlab 0 | SuperSlab 1 | ...            2 MiB each, 2 MiB-aligned
- *   hk_gibs  [0] -> supers[0..511], free and warm bitmaps, medium slabs      1 GiB of region each
+ *   memory   | SuperSlab i | SuperSlab i + 1 | ...         2 MiB each; i is its address / 2 MiB
+ *   hk_gibs  [address / 1 GiB] -> supers[0..511], free and warm bitmaps, medium slabs
  *
+ * The index is absolute, so that memory which a program gives to an arena can be described as well.
  * All facts stand here and none in the memory itself but the headers of tiny slabs, so purging
  * cannot destroy them, all 32 chunks of a SuperSlab are usable, and a reader outside the process
  * finds everything by index.
@@ -77,18 +78,20 @@ struct hk_super {
 	uint32_t zero;          /* [L:pool] see I4 */
 	uint8_t state;          /* [A] written under the pool's lock; enum hk_super_state */
 	uint8_t flags;          /* [L:pool] enum hk_super_flags */
-	uint8_t node;           /* [C] pool that it belongs to */
-	uint8_t policy;         /* [L:pool] memory policy under which it was last placed; 0 = default */
+	uint8_t spare0[2];
 	uint32_t idle_since_ms; /* [L:pool] when it became FREE, hk_os_clock_ms */
 	uint32_t next, prev;    /* [L:pool] bucket links, index + 1, 0 = none */
 	uint32_t span_chunks;   /* [A] first SuperSlab of a span: chunks in all; else 0 */
-	uint32_t spare[9];        /* to the line's end */
+	struct hk_pool *pool;   /* [A] whose it is: a node's, or the arena's that has it for now */
+	uint32_t all_next;      /* [L:pool] of an arena's SuperSlabs, index + 1, 0 = none */
+	uint32_t spare[5];      /* to the line's end */
 	uint16_t code[HK_SUPER_CHUNKS]; /* [A] written under the pool's lock */
 };
 
 _Static_assert(sizeof(struct hk_super) == 128, "two cache lines");
 
 struct hk_slab;
+struct hk_pool;
 
 #define HK_MEDIUM_GROUP 32u /* SuperSlabs whose medium slabs share a table of headers: 64 KiB */
 
@@ -101,7 +104,7 @@ struct hk_gib {
 	struct hk_super supers[HK_GIB_SUPERS];
 };
 
-extern struct hk_gib *hk_gibs[HK_REGION_GIBS];
+extern struct hk_gib *hk_gibs[HK_GIBS];
 
 HK_INLINE struct hk_super *hk_super_at(size_t index)
 {

@@ -60,12 +60,6 @@ static size_t next_index(size_t from, size_t end, bool is_free)
 	return end;
 }
 
-size_t hk_super_align(size_t index, size_t align)
-{
-	size_t page = hk_region.base >> HK_SUPER_SHIFT;
-	return hk_align_up(page + index, align) - page;
-}
-
 /* Where a search may begin: the first gib of the stripe that has a free one, or may have. */
 static size_t lowest(const struct hk_pool *pool)
 {
@@ -77,7 +71,7 @@ static size_t lowest(const struct hk_pool *pool)
 static size_t find_free(struct hk_pool *pool, size_t count, size_t align, size_t *at_end)
 {
 	size_t i = lowest(pool), end = hk_stripe_end(hk_pool_index(pool));
-	*at_end = hk_super_align(end, align);
+	*at_end = hk_align_up(end, align);
 	while (i < end) {
 		size_t from = next_index(i, end, true), to;
 		if (from == end)
@@ -85,7 +79,7 @@ static size_t find_free(struct hk_pool *pool, size_t count, size_t align, size_t
 		if (i == lowest(pool))
 			pool->lowest_free_gib = from / HK_GIB_SUPERS;
 		to = next_index(from, end, false);
-		from = hk_super_align(from, align);
+		from = hk_align_up(from, align);
 		if (from + count <= to)
 			return from;
 		if (to == end && from < end)
@@ -120,7 +114,7 @@ bool hk_starters_extend_locked(struct hk_pool *pool, unsigned chunks)
 	if (s->state == HK_SUPER_NONE) {
 		s->state = HK_SUPER_CHUNKED;
 		s->flags = HK_SUPER_SMALL;
-		s->node = (uint8_t)stripe;
+		hk_store(&s->pool, pool);
 		pool->used_supers++;
 	} else {
 		hk_bucket_remove(pool, index);
@@ -159,7 +153,7 @@ bool hk_supers_grow_locked(struct hk_pool *pool, size_t end, size_t extra)
 	for (size_t i = have; i < end + extra; i++) {
 		struct hk_super *s = hk_super_at(i);
 		s->free = s->zero = ~0u;
-		s->node = (uint8_t)stripe;
+		hk_store(&s->pool, pool);
 		s->flags = (i - first) << HK_SUPER_SHIFT < hk_region.starter_bytes ? HK_SUPER_SMALL : 0;
 		hk_store(&s->state, HK_SUPER_FREE);
 		hk_super_set_free_locked(pool, i, true);

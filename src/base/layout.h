@@ -16,8 +16,10 @@
 #define HK_GIB_SHIFT 30
 #define HK_GIB_SUPERS 512u
 #define HK_REGION_GIBS 16384u /* 16 TiB for many nodes; 4 TiB for one, two or three */
+#define HK_GIBS (1u << 17) /* of address space that the side table can describe: 128 TiB */
 #define HK_REGION_SUPERS ((size_t)HK_REGION_GIBS * HK_GIB_SUPERS)
 #define HK_NODES_MAX 64u
+#define HK_POOLS_MAX (2 * HK_NODES_MAX) /* and as many on small pages */
 
 #define HK_GRANULE 16u
 #define HK_FINE_MAX 1024u           /* up to here a class each 16 bytes */

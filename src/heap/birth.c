@@ -50,7 +50,7 @@ static bool make_memory(uint32_t index)
 	return *group != NULL;
 }
 
-struct hk_heap *hk_heap_make(void)
+struct hk_heap *hk_heap_make(unsigned node)
 {
 	uint32_t index = hk_load(&hk_heaps_made);
 	do {
@@ -60,6 +60,8 @@ struct hk_heap *hk_heap_make(void)
 	struct hk_heap *heap = hk_heap_at(index);
 	heap->index = index;
 	heap->tag = new_tag(index);
+	heap->node = (uint8_t)node;
+	heap->pool = &hk_pools[node];
 	return heap;
 }
 
@@ -89,9 +91,8 @@ static bool start(void)
 	hk_os_entropy(seed);
 	tag_seed = seed[1] ^ hk_region.base;
 	for (unsigned node = 0; node < hk_node_count(); node++) {
-		struct hk_heap *heap = hk_heap_make();
+		struct hk_heap *heap = hk_heap_make(node);
 		heap->shared = 1;
-		heap->node = (uint8_t)node;
 		hk_shared_heaps[node] = heap;
 		hk_store_rel(&hk_heap_states[heap->index], HK_HEAP_SHARED);
 	}
@@ -147,10 +148,9 @@ static struct hk_heap *obtain(unsigned node)
 {
 	struct hk_heap *heap = claim(node);
 	if (!heap) {
-		heap = hk_heap_make();
+		heap = hk_heap_make(node);
 		if (!heap)
 			return NULL;
-		heap->node = (uint8_t)node;
 		heap->direct = heap->index == hk_node_count(); /* the first thread has no one to share with */
 		hk_store_rel(&hk_heap_states[heap->index], HK_HEAP_LIVE);
 	}

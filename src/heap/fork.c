@@ -43,14 +43,13 @@ static void repair_shared(struct hk_heap *heap)
 	if (!heap->lock.owner)
 		return;
 	quarantine(heap);
-	fresh = hk_heap_make();
+	fresh = hk_heap_make(heap->node);
 	if (!fresh) {
 		/* Better used in doubt than a process without memory. */
 		hk_store(&hk_heap_states[heap->index], HK_HEAP_SHARED);
 		return;
 	}
 	fresh->shared = 1;
-	fresh->node = heap->node;
 	hk_store(&hk_heap_states[fresh->index], HK_HEAP_SHARED);
 	hk_store_rel(&hk_shared_heaps[heap->node], fresh);
 }

@@ -16,8 +16,8 @@ bool hk_process_init(void);
 /* Changes the calling thread's heap HEAP, which is not busy, for one of pool NODE. The one it has now. */
 struct hk_heap *hk_heap_move(struct hk_heap *heap, unsigned node);
 
-/* A new heap in state NONE with memory and a tag; NULL: none left. */
-struct hk_heap *hk_heap_make(void);
+/* A new heap of pool NODE in state NONE with memory and a tag; NULL: none left. */
+struct hk_heap *hk_heap_make(unsigned node);
 
 /* Ends the time of HEAP with the calling thread, whose TLS word points elsewhere: empties its bins, parks
  * it. */

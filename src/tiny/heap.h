@@ -65,6 +65,7 @@ struct hk_class_state {
 
 struct hk_heap {
 	uint64_t tag;                    /* [C] of a life; slabs carry it */
+	struct hk_pool *pool;            /* [C] of a life: that it takes from */
 	uint32_t slow_calls;             /* [O] to look at the clock now and then */
 	uint32_t ticked_ms;              /* [O] */
 	struct hk_bin bins[HK_CLASSES];  /* [O] 16-byte aligned: none crosses a line */
@@ -78,7 +79,7 @@ struct hk_heap {
 	uint8_t shared;                  /* [C] */
 	uint8_t direct;                  /* [O] takes slabs of its own at once: the first thread */
 	uint8_t exit_rounds;             /* [O] key destructor runs so far */
-	uint8_t node;                    /* [C] of a life: pool that it takes from */
+	uint8_t node;                    /* [C] of a life: number of the node's pool */
 	uint8_t drift;                   /* [O] slow paths in a row that ran nearer to another pool */
 	uint32_t drift_since_ms;         /* [O] the first of them */
 	uint64_t policy_mask;            /* [O] pools that the thread asked for; 0: the process's */
@@ -136,7 +137,7 @@ HK_INLINE bool hk_heap_is_born(const struct hk_heap *heap)
 
 HK_INLINE struct hk_pool *hk_heap_pool(const struct hk_heap *heap)
 {
-	return &hk_pools[heap->node];
+	return heap->pool;
 }
 
 /* Makes HEAP the slab's owner: tag last, for the fast path. */

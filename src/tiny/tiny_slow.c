@@ -215,7 +215,7 @@ static bool keeps(const struct hk_heap *heap, const struct hk_slab *slab, const 
 {
 	unsigned c = slab->class_index;
 	return heap->bins[c].pops && hk_classes[c].size >= LINE_BYTES &&
-	       hk_super_at(hk_super_index(p))->node == heap->node;
+	       hk_pool_of(p) == heap->pool;
 }
 
 static void free_block(struct hk_heap *heap, struct hk_slab *slab, void *p)

@@ -79,8 +79,8 @@ static void starters_grow_in_small_steps(void **state)
 		take(1, 1, NULL);
 	assert_true(hk_region.stripe[0].committed_bytes >= ARENA_MIB(6));
 	assert_int_equal(hk_region.stripe[0].committed_bytes % HK_SUPER_BYTES, 0);
-	assert_true(hk_super_at(1)->flags & HK_SUPER_SMALL);
-	assert_false(hk_super_at(2)->flags & HK_SUPER_SMALL);
+	assert_true(hk_super_at(hk_stripe_first(0) + 1)->flags & HK_SUPER_SMALL);
+	assert_false(hk_super_at(hk_stripe_first(0) + 2)->flags & HK_SUPER_SMALL);
 }
 
 /* The one with the fewest free chunks that has room: others can become empty. */

@@ -44,7 +44,7 @@ void unit_skip_sanitized(void)
 
 struct hk_heap *unit_heap(void)
 {
-	struct hk_heap *heap = hk_heap_make();
+	struct hk_heap *heap = hk_heap_make(0);
 	assert_non_null(heap);
 	heap->direct = 1;
 	heap->ticked_ms = hk_os_clock_ms();
