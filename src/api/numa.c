@@ -19,12 +19,15 @@ HK_EXPORT void *hak_malloc_onnode(size_t size, int node)
 
 HK_EXPORT int hak_node_of(const void *ptr)
 {
-	return hk_region_has(ptr) ? hk_numa.os[hk_pool_index(hk_pool_of(ptr))] : -1;
+	if (!hk_region_has(ptr))
+		return -1;
+	size_t at = (uintptr_t)ptr - hk_region.base;
+	return hk_numa.os[hk_stripe_node((unsigned)(at >> hk_region.stripe_shift))];
 }
 
 HK_EXPORT int hak_thread_node(void)
 {
-	struct hk_heap *heap = hk_heap_mine();
+	struct hk_heap *heap = hk_heap_ordinary();
 	if (!hk_process_init())
 		return -1;
 	return hk_numa.os[hk_heap_is_born(heap) ? heap->node : hk_node_here()];
@@ -51,7 +54,7 @@ HK_EXPORT int hak_numa_policy_set(const char *policy)
 		return 0;
 	if (!hk_heap_is_born(heap))
 		heap = hk_heap_birth();
-	if (!heap || heap->busy)
+	if (!heap || heap->busy || heap->home)
 		return -EAGAIN;
 	if (parsed.kind == HK_NUMA_INTERLEAVE || parsed.kind == HK_NUMA_WEIGHTED)
 		spread(parsed.kind);

@@ -22,14 +22,13 @@ static bool is_on(uint32_t refused_ms)
 	       (!refused_ms || hk_os_clock_ms() - refused_ms >= RETRY_MS);
 }
 
-/* Maps COUNT free SuperSlabs from FIRST on, nothing in them, anew on pages of 2^SHIFT bytes. */
-static bool map(struct hk_pool *pool, size_t first, size_t count, unsigned shift)
+bool hk_hugetlb_map_locked(struct hk_pool *pool, size_t first, size_t count, unsigned shift)
 {
 	uintptr_t where = hk_super_base(first);
 	size_t bytes = count << HK_SUPER_SHIFT;
 	int rc = hk_os_hugetlb(where, bytes, shift);
-	if (!rc && hk_node_is_placed(hk_pool_index(pool)) && hk_node_may_call())
-		hk_node_bind(hk_pool_index(pool), where, bytes);
+	if (!rc && hk_node_is_placed(hk_stripe_node(hk_pool_index(pool))) && hk_node_may_call())
+		hk_node_bind(hk_stripe_node(hk_pool_index(pool)), where, bytes);
 	if (!rc)
 		rc = hk_os_populate(where, bytes);
 	if (rc) {
@@ -63,7 +62,7 @@ void hk_hugetlb_convert_locked(struct hk_pool *pool, size_t first, size_t count)
 	batch = empty_run(pool, first, batch);
 	if (batch < count)
 		return;
-	if (map(pool, first, batch, HK_SUPER_SHIFT) || (batch > count && map(pool, first, count, HK_SUPER_SHIFT)))
+	if (hk_hugetlb_map_locked(pool, first, batch, HK_SUPER_SHIFT) || (batch > count && hk_hugetlb_map_locked(pool, first, count, HK_SUPER_SHIFT)))
 		return;
 	pool->hugetlb_refused_ms = hk_os_clock_ms() | 1;
 }
@@ -73,7 +72,7 @@ void hk_hugetlb_extend_locked(struct hk_pool *pool)
 	size_t first = hk_align_up(hk_stripe_end(hk_pool_index(pool)), HK_GIB_SUPERS);
 	if (hk_options.huge != HK_HUGE_HUGETLB_1G || !is_on(pool->gib_refused_ms))
 		return;
-	if (!hk_supers_grow_locked(pool, first + HK_GIB_SUPERS, 0) || !map(pool, first, HK_GIB_SUPERS, HK_GIB_SHIFT))
+	if (!hk_supers_grow_locked(pool, first + HK_GIB_SUPERS, 0) || !hk_hugetlb_map_locked(pool, first, HK_GIB_SUPERS, HK_GIB_SHIFT))
 		pool->gib_refused_ms = hk_os_clock_ms() | 1;
 }
 

@@ -8,16 +8,20 @@
 #define STARTER_STEP 4u   /* chunks committed at once among the starters: 256 KiB */
 #define PROBES 16u        /* SuperSlabs of one bucket looked at for a run of several chunks */
 
-struct hk_pool hk_pools[HK_NODES_MAX];
+struct hk_pool hk_pools[HK_POOLS_MAX];
 
 struct hk_pool *hk_pool_next(struct hk_pool *pool, unsigned k)
 {
-	unsigned spread = hk_numa.node_pools, index = hk_pool_index(pool);
+	unsigned spread = hk_numa.node_pools, index, small;
 	if (!k)
 		return pool;
+	if (pool->arena)
+		return NULL;
+	small = hk_pool_index(pool) - hk_stripe_node(hk_pool_index(pool));
+	index = hk_pool_index(pool) - small;
 	if (index == spread && index < hk_numa.pools) /* has no node: all of them come after it */
 		k--;
-	return k < spread ? &hk_pools[hk_node_order(index, k)] : NULL;
+	return k < spread ? &hk_pools[small + hk_node_order(index, k)] : NULL;
 }
 
 /* ---- buckets: CHUNKED SuperSlabs by how many chunks they have free ---- */
@@ -102,10 +106,12 @@ static size_t find_partial(struct hk_pool *pool, unsigned count, unsigned align,
 /* Commits the next chunks of the starters; false: they are all committed, or memory is exhausted. */
 static bool starter_grow(struct hk_pool *pool, unsigned count)
 {
+	if (pool->arena)
+		return false;
 	size_t have = hk_region.stripe[hk_pool_index(pool)].committed_bytes;
 	unsigned at = (unsigned)(have >> HK_CHUNK_SHIFT) % HK_SUPER_CHUNKS;
 	size_t step = hk_min(hk_align_up(count, STARTER_STEP), HK_SUPER_CHUNKS - at);
-	return have < hk_region.starter_bytes && hk_starters_extend_locked(pool, (unsigned)step);
+	return have < hk_stripe_starters(hk_pool_index(pool)) && hk_starters_extend_locked(pool, (unsigned)step);
 }
 
 /* A SuperSlab with room for the run, made CHUNKED if it was free. */
@@ -316,12 +322,13 @@ static bool span_grow(struct hk_pool *pool, size_t first, size_t have, size_t wa
 		unsigned need = body2 == body ? tail2 - tail : HK_SUPER_CHUNKS - tail;
 		uint32_t run = hk_mask32(tail, need);
 		struct hk_super *s = hk_super_at(first + body);
-		if ((s->free & run) != run || (s->flags & HK_SUPER_SMALL && end > next))
+		if ((s->free & run) != run || (s->flags & HK_SUPER_SMALL && !pool->arena && end > next))
 			return false;
 	}
 	for (size_t i = next; i < end; i++)
-		if (i >= hk_stripe_end(hk_pool_index(pool)) || hk_super_at(i)->state != HK_SUPER_FREE ||
-		    hk_super_at(i)->flags)
+		if (!hk_super_is_there(i) || hk_super_at(i)->state != HK_SUPER_FREE ||
+		    hk_super_at(i)->pool != pool ||
+		    hk_super_at(i)->flags != (hk_super_at(first)->flags & ~HK_SUPER_MOVED))
 			return false;
 	for (size_t i = next; i < end; i++)
 		hk_super_set_free_locked(pool, i, false);

@@ -30,8 +30,26 @@ struct hk_pool_counters {
 	uint64_t fallbacks;          /* requests that another pool served, because this one had no memory */
 };
 
+/* What sets an arena's pool apart: it has SuperSlabs from a node's pool for a time, or from the program. */
+struct hk_lent {
+	struct hk_pool *parent;   /* [C] where they come from; NULL: only what the program gave */
+	struct hk_pool *first;    /* [C] where the first one comes from, if it is asked for alone; or NULL */
+	size_t most;              /* [C] SuperSlabs */
+	size_t supers;            /* [L:pool] had */
+	size_t spare;             /* [L:pool] of them, free */
+	uint32_t all;             /* [L:pool] list of all by all_next, index + 1 */
+	uint32_t spare_head;      /* [L:pool] list of free ones, index + 1 */
+	uint8_t page_shift;       /* [C] of hugetlb pages; 0: none are asked for */
+	bool strict;              /* [C] these pages on this node, or nothing */
+	bool populate, lock, no_dump; /* [C] before anyone gets a block of it */
+	uint64_t fallbacks;       /* [L:pool] SuperSlabs that came from another node or on other pages than asked */
+	void (*watcher)(void *arg, void *where, size_t bytes); /* [L:pool] told of what is new; or NULL */
+	void *watcher_arg;
+};
+
 struct hk_pool {
 	struct hk_lock lock;
+	bool arena;           /* [C] an arena's; `lent` is in use, warm and kept SuperSlabs are not */
 	uint32_t bucket[2][HK_SUPER_CHUNKS + 1]; /* [L:pool] index + 1 of the first; 0 = none */
 	uint64_t filled[2];                  /* [L:pool] bit n: bucket[][n] is not empty */
 	size_t used_supers;   /* [L:pool] CHUNKED or SPAN */
@@ -52,9 +70,10 @@ struct hk_pool {
 	uint32_t dirty_since_ms; /* [L:pool] when dirty chunks passed their bound; 0 = below it */
 	uint32_t ticked_ms;      /* [A] time of the last hk_pool_tick, claimed by compare-and-swap */
 	struct hk_pool_counters count;
+	struct hk_lent lent;
 } HK_CACHELINE;
 
-extern struct hk_pool hk_pools[HK_NODES_MAX];
+extern struct hk_pool hk_pools[HK_POOLS_MAX];
 
 /* The pool's number: of its stripe, and of its node in hk_numa. */
 HK_INLINE unsigned hk_pool_index(const struct hk_pool *pool)
@@ -66,6 +85,14 @@ HK_INLINE unsigned hk_pool_index(const struct hk_pool *pool)
 HK_INLINE struct hk_pool *hk_pool_of(const void *p)
 {
 	return hk_load(&hk_super_at(hk_super_index(p))->pool);
+}
+
+/* True if P lies in memory of ours, in that which a program gave to an arena too. */
+HK_INLINE bool hk_is_ours(const void *p)
+{
+	size_t index = hk_super_index(p);
+	return hk_region_has(p) || (hk_super_is_there(index) && hk_load(&hk_super_at(index)->state) != HK_SUPER_NONE &&
+				    (uintptr_t)p - hk_region.base >= (size_t)hk_region.stripes << hk_region.stripe_shift);
 }
 
 /* Free bytes that layers above keep for themselves (bins beyond each thread's own share); they come
@@ -100,6 +127,25 @@ void hk_pool_tick(struct hk_pool *pool, uint32_t now_ms);
 /* Gives all free memory but PAD bytes back; bytes that went. */
 size_t hk_pool_trim(struct hk_pool *pool, size_t pad);
 
+/* ---- arenas' pools ---- */
+
+/* COUNT more SuperSlabs, adjacent, the first aligned to ALIGN. The lock is held. 0, -ENOMEM (beyond `most` as well), or what the
+ * kernel said to populate or lock. */
+int hk_lent_grow(struct hk_pool *pool, size_t count, size_t align);
+
+/* The whole 2 MiB of [WHERE, WHERE + BYTES), which the program mapped and keeps mapped, become the pool's.
+ * -EINVAL: none, or beyond the address space that can be described; -EEXIST: given before. */
+int hk_lent_give_memory(struct hk_pool *pool, uintptr_t where, size_t bytes);
+
+/* All chunks free at once. Nobody may be using the pool or its blocks. */
+void hk_lent_reset(struct hk_pool *pool);
+
+/* Calls FUNCTION for each stretch of adjacent SuperSlabs. The lock is held, or nobody else uses the pool. */
+void hk_lent_each(struct hk_pool *pool, void (*function)(void *arg, void *where, size_t bytes), void *arg);
+
+/* All SuperSlabs back to where they came from; memory of the program's is forgotten. As hk_lent_reset. */
+void hk_lent_return(struct hk_pool *pool);
+
 /* Before a fork of the process: the last that may take hugetlb pages. */
 void hk_hugetlb_forked(void);
 
@@ -118,6 +164,10 @@ size_t hk_supers_take_locked(struct hk_pool *pool, size_t count, size_t align);
 void hk_supers_give_locked(struct hk_pool *pool, size_t first, size_t count);
 void hk_super_set_free_locked(struct hk_pool *pool, size_t index, bool is_free);
 void hk_pool_shed_locked(struct hk_pool *pool);
+void hk_lent_set_free(struct hk_pool *pool, size_t index, bool is_free);
+size_t hk_lent_take_locked(struct hk_pool *pool, size_t count, size_t align);
+/* Maps COUNT free SuperSlabs from FIRST on, nothing in them, anew on pages of 2^SHIFT bytes. */
+bool hk_hugetlb_map_locked(struct hk_pool *pool, size_t first, size_t count, unsigned shift);
 /* Commits SuperSlabs up to END, and up to EXTRA more if that is easy. */
 bool hk_supers_grow_locked(struct hk_pool *pool, size_t end, size_t extra);
 /* Where HAKMEM_HUGE asks for it: COUNT free SuperSlabs from FIRST on, or more, onto hugetlb pages, if nothing is

@@ -50,7 +50,7 @@ static size_t warm_cap(struct hk_pool *pool)
 	size_t cap = hk_max(hk_min(pool->used_peak_bytes, most), most / 4);
 	cap = hk_max(cap, used / 8);
 	if (!pool->warm_cap_limit && pool->warm_supers > 8)
-		pool->warm_cap_limit = hk_os_memory_limit() / 8 / hk_region.stripes;
+		pool->warm_cap_limit = hk_os_memory_limit() / 8 / hk_region.nodes;
 	if (pool->warm_cap_limit)
 		cap = hk_min(cap, pool->warm_cap_limit);
 	size_t open = (used - (pool->span_chunks << HK_CHUNK_SHIFT)) / 4;
@@ -227,6 +227,8 @@ static size_t dirty_bound(const struct hk_pool *pool)
 void hk_pool_shed_locked(struct hk_pool *pool)
 {
 	size_t warm = pool->warm_supers * HK_SUPER_CHUNKS, cap;
+	if (HK_UNLIKELY(pool->arena))
+		return; /* keeps all that it was given */
 	if (HK_LIKELY(warm + pool->dirty_chunks <= SHED_MIN_CHUNKS))
 		return;
 	cap = warm_cap(pool);
@@ -291,7 +293,7 @@ bool hk_pool_span_move(struct hk_pool *pool, void *from, void *to, size_t supers
 	struct hk_super *head = hk_super_at(hk_super_index(to));
 	bool moved;
 	hk_lock(&pool->lock);
-	moved = pool->moved_spans < MOVED_MAX && !(head->flags & HK_SUPER_SMALL) &&
+	moved = !pool->arena && pool->moved_spans < MOVED_MAX && !(head->flags & HK_SUPER_SMALL) &&
 		may_move(hk_super_index(from), supers) && may_move(hk_super_index(to), supers);
 	pool->moved_spans += moved;
 	hk_unlock(&pool->lock);
@@ -320,7 +322,7 @@ static void adopt_committed(struct hk_pool *pool, size_t index, struct hk_super 
 	unsigned chunks = (unsigned)hk_min(bytes >> HK_CHUNK_SHIFT, HK_SUPER_CHUNKS);
 	s->free = hk_mask32(0, chunks);
 	hk_store(&s->pool, pool);
-	s->flags = at < hk_region.starter_bytes ? HK_SUPER_SMALL : 0;
+	s->flags = hk_stripe_is_small(stripe, at) ? HK_SUPER_SMALL : 0;
 	hk_store(&s->state, HK_SUPER_CHUNKED);
 }
 
@@ -362,6 +364,10 @@ void hk_pool_rebuild(struct hk_pool *pool)
 		struct hk_gib *gib = hk_gibs[i / HK_GIB_SUPERS];
 		gib->free_bits[i % HK_GIB_SUPERS / 64] &= ~(1ull << i % 64);
 		gib->warm_bits[i % HK_GIB_SUPERS / 64] &= ~(1ull << i % 64);
+		if (s->state != HK_SUPER_NONE && s->pool != pool) {
+			pool->used_supers++; /* an arena's for now */
+			continue;
+		}
 		s->next = s->prev = 0;
 		s->zero = 0; /* what a vanished thread was about to clear or hand out is not known */
 		if (s->state == HK_SUPER_PURGING && hk_region.strict)
@@ -395,10 +401,12 @@ static int complain(const char *what, size_t index)
 	return 1;
 }
 
-static int audit_super(size_t i, size_t *free_chunks, size_t *dirty, size_t *warm)
+static int audit_super(const struct hk_pool *pool, size_t i, size_t *free_chunks, size_t *dirty, size_t *warm)
 {
 	struct hk_super *s = hk_super_at(i);
 	int bad = 0;
+	if (s->pool != pool)
+		return 0; /* an arena's for now */
 	bool is_free = hk_gibs[i / HK_GIB_SUPERS]->free_bits[i % HK_GIB_SUPERS / 64] >> i % 64 & 1;
 	if (is_free != (s->state == HK_SUPER_FREE))
 		bad += complain("free bit and state differ", i);
@@ -424,7 +432,7 @@ int hk_pool_audit(struct hk_pool *pool)
 	int bad = 0;
 	hk_lock(&pool->lock);
 	for (size_t i = hk_stripe_first(hk_pool_index(pool)); i < hk_stripe_end(hk_pool_index(pool)); i++)
-		bad += audit_super(i, &free_chunks, &dirty, &warm);
+		bad += audit_super(pool, i, &free_chunks, &dirty, &warm);
 	for (unsigned b = 0; b < 2; b++)
 		for (unsigned n = 1; n < HK_SUPER_CHUNKS; n++)
 			for (uint32_t at = pool->bucket[b][n]; at; at = hk_super_at(at - 1)->next)

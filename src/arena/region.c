@@ -48,6 +48,8 @@ size_t hk_region_committed(void)
 static size_t reserve_step(size_t have, size_t need)
 {
 	size_t step = have, limit = hk_os_limit_address_space();
+	if (hk_region.ample)
+		return stripe_bytes();
 	if (limit != SIZE_MAX)
 		step = hk_min(step, limit / 64);
 	else if (have > hk_os_limit_locked())
@@ -60,7 +62,7 @@ static size_t reserve_step(size_t have, size_t need)
 static void advise(unsigned stripe, size_t from, size_t bytes)
 {
 	uintptr_t first = hk_super_base(hk_stripe_first(stripe));
-	size_t small = hk_region.huge ? hk_region.starter_bytes : SIZE_MAX;
+	size_t small = hk_region.huge && stripe < hk_region.nodes ? hk_region.starter_bytes : SIZE_MAX;
 	small = from >= small ? 0 : hk_min(small - from, bytes);
 	if (small)
 		hk_os_advise_small(first + from, small);
@@ -82,8 +84,8 @@ static int reserve_more(unsigned stripe, size_t need)
 		step = hk_max(least, hk_align_down(step / 2, RESERVE_MIN));
 	}
 	advise(stripe, s->reserved_bytes, step);
-	if (hk_node_is_placed(stripe) && hk_node_may_call())
-		hk_node_place(stripe, top, step);
+	if (hk_node_is_placed(hk_stripe_node(stripe)) && hk_node_may_call())
+		hk_node_place(hk_stripe_node(stripe), top, step);
 	hk_store(&s->reserved_bytes, s->reserved_bytes + step);
 	return 0;
 }
@@ -106,14 +108,14 @@ static int place(size_t bytes, size_t region_bytes, uint64_t seed)
 /* What was reserved from the base on, a part for each stripe. */
 static void share_out(size_t bytes)
 {
-	for (unsigned i = 0; i < hk_region.stripes && bytes; i++) {
+	for (unsigned i = 0; i < hk_region.nodes && bytes; i++) {
 		size_t part = hk_min(bytes, stripe_bytes());
 		hk_region.stripe[i].reserved_bytes = part;
 		advise(i, 0, part);
 		hk_node_place(i, hk_super_base(hk_stripe_first(i)), part);
 		bytes -= part;
 	}
-	if (hk_region.stripes > 1)
+	if (hk_region.nodes > 1)
 		hk_store_rel(&hk_region.bound_bytes, (size_t)hk_region.stripes << hk_region.stripe_shift);
 }
 
@@ -122,14 +124,15 @@ int hk_region_init(void)
 	uint64_t seed[2];
 	size_t all, bytes = hk_options.region_mib << 20, starters = hk_options.starter_mib << 20;
 	hk_os_entropy(seed);
-	hk_region.stripes = hk_node_count();
+	hk_region.nodes = hk_node_count();
+	hk_region.stripes = 2 * hk_region.nodes;
 	all = hk_region.stripes <= STRIPES_FEW ? REGION_FEW : REGION_MAX;
 	hk_region.stripe_shift = hk_log2(all);
 	while (hk_region.stripes > all >> hk_region.stripe_shift)
 		hk_region.stripe_shift--;
 	all = (size_t)hk_region.stripes << hk_region.stripe_shift;
 	if (!bytes)
-		bytes = all;
+		bytes = (size_t)hk_region.nodes << hk_region.stripe_shift;
 	hk_region.ample = hk_os_limit_address_space() == SIZE_MAX &&
 			  hk_os_limit_locked() == SIZE_MAX;
 	if (!hk_region.ample && !hk_options.region_mib)
@@ -174,20 +177,23 @@ int hk_stripe_extend(unsigned stripe, size_t bytes)
 	if (hk_os_commit(hk_stripe_top(stripe), bytes))
 		return -ENOMEM;
 	hk_store_rel(&s->committed_bytes, want);
-	if (hk_region.stripes == 1)
+	if (!stripe && hk_region.bound_bytes <= stripe_bytes())
 		hk_store_rel(&hk_region.bound_bytes, want);
+	if (stripe)
+		hk_store_rel(&hk_region.bound_bytes, (size_t)hk_region.stripes << hk_region.stripe_shift);
 	return 0;
 }
 
 void hk_region_advise(uintptr_t where, size_t bytes, bool huge)
 {
 	unsigned stripe = (unsigned)((where - hk_region.base) >> hk_region.stripe_shift);
-	if (huge && hk_region.huge)
+	unsigned node = hk_stripe_node(stripe);
+	if (huge && hk_region.huge && stripe < hk_region.nodes)
 		hk_os_advise_huge(where, bytes);
 	else
 		hk_os_advise_small(where, bytes);
-	if (hk_node_is_placed(stripe) && hk_node_may_call())
-		hk_node_place(stripe, where, bytes);
+	if (hk_node_is_placed(node) && hk_node_may_call())
+		hk_node_place(node, where, bytes);
 }
 
 int hk_region_refresh(uintptr_t where, size_t bytes)

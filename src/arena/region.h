@@ -1,17 +1,18 @@
 /* region.h - the one stretch of address space that all memory comes from.
  *
  *   base
- *   | stripe of pool 0                                              | stripe of pool 1 | ...
+ *   | stripe of pool 0                                              | stripe of pool 1 | ... | small ones
  *   | starters (4 KiB pages) | SuperSlabs, huge pages | inaccessible |
  *                                          committed ^             ^ reserved
  *
- * Each pool has one stripe, of 4 TiB where there is one pool, and extends it upwards, so the number of
+ * Each node's pool has one stripe, and one more on small pages, of 2 TiB where there is one node, and extends
+ * it upwards, so the number of
  * VMAs does not grow with the heap, and a pointer's pool is arithmetic. The base is random, 1 GiB-
  * aligned, far from where the kernel puts other mappings, so that what is reserved can be small at
  * first (under a finite RLIMIT_AS or RLIMIT_MEMLOCK) and still grow in place.
  *
  * I1  `p - base < bound_bytes` for every pointer of ours, and for none that is NULL or foreign. With one
- *     stripe the bound is what is committed, so garbage fails too; with several it is their end, and
+ *     stripe in use the bound is what is committed, so garbage fails too; with several it is their end, and
  *     hk_region_has looks closer (the fast path does not: a pointer into what is not committed yet, which
  *     nobody can have been given, faults there).
  * I2  committed memory stays readable, except in strict mode where free SuperSlabs do not.
@@ -31,15 +32,16 @@ struct hk_region {
 	uintptr_t base;          /* [C] 0 until the first allocation */
 	size_t bound_bytes;      /* [A] grows only */
 	unsigned stripe_shift;   /* [C] log2 of a stripe's bytes */
-	unsigned stripes;        /* [C] one a pool */
-	size_t starter_bytes;    /* [C] of each stripe: on small pages, committed in small steps */
+	unsigned stripes;        /* [C] one a pool: nodes first, then as many on small pages */
+	unsigned nodes;          /* [C] of them, before those on small pages */
+	size_t starter_bytes;    /* [C] of each node's stripe: on small pages, committed in small steps */
 	bool ample;              /* [C] reserved as a whole */
 	bool strict;             /* [A] commit is charged: give free memory back inaccessible */
 	bool strict_known;       /* [A] */
 	bool locked;             /* [A] the process locks all its memory */
 	int overcommit;          /* [A] vm.overcommit_memory, with strict */
 	bool huge;               /* [C] ask for huge pages */
-	struct hk_stripe stripe[HK_NODES_MAX];
+	struct hk_stripe stripe[HK_POOLS_MAX];
 } HK_CACHELINE;
 
 extern struct hk_region hk_region;
@@ -73,6 +75,24 @@ HK_INLINE uintptr_t hk_super_base(size_t index)
 HK_INLINE unsigned hk_chunk_index(const void *p)
 {
 	return (unsigned)((uintptr_t)p >> HK_CHUNK_SHIFT) % HK_SUPER_CHUNKS;
+}
+
+/* The node's pool that a stripe belongs to, or is the one on small pages of. */
+HK_INLINE unsigned hk_stripe_node(unsigned stripe)
+{
+	return stripe < hk_region.nodes ? stripe : stripe - hk_region.nodes;
+}
+
+/* Bytes at the beginning of a stripe that are committed in small steps. */
+HK_INLINE size_t hk_stripe_starters(unsigned stripe)
+{
+	return stripe < hk_region.nodes ? hk_region.starter_bytes : 0;
+}
+
+/* True for SuperSlabs of STRIPE that begin AT bytes in and are on small pages for good. */
+HK_INLINE bool hk_stripe_is_small(unsigned stripe, size_t at)
+{
+	return stripe >= hk_region.nodes || at < hk_region.starter_bytes;
 }
 
 /* SuperSlabs [first, end) of a stripe are committed, the last perhaps in part. */

@@ -106,6 +106,12 @@ struct hk_gib {
 
 extern struct hk_gib *hk_gibs[HK_GIBS];
 
+/* True if something is known of SuperSlab INDEX. */
+HK_INLINE bool hk_super_is_there(size_t index)
+{
+	return index / HK_GIB_SUPERS < HK_GIBS && hk_load_acq(&hk_gibs[index / HK_GIB_SUPERS]);
+}
+
 HK_INLINE struct hk_super *hk_super_at(size_t index)
 {
 	return &hk_load_acq(&hk_gibs[index / HK_GIB_SUPERS])->supers[index % HK_GIB_SUPERS];

@@ -12,6 +12,8 @@ HK_INLINE uint64_t *word_of(uint64_t *bits, size_t index)
 
 void hk_super_set_free_locked(struct hk_pool *pool, size_t index, bool is_free)
 {
+	if (HK_UNLIKELY(pool->arena))
+		return hk_lent_set_free(pool, index, is_free);
 	struct hk_gib *gib = hk_gibs[index / HK_GIB_SUPERS];
 	struct hk_super *s = hk_super_at(index);
 	uint64_t bit = 1ull << index % 64, *warm = word_of(gib->warm_bits, index);
@@ -154,7 +156,7 @@ bool hk_supers_grow_locked(struct hk_pool *pool, size_t end, size_t extra)
 		struct hk_super *s = hk_super_at(i);
 		s->free = s->zero = ~0u;
 		hk_store(&s->pool, pool);
-		s->flags = (i - first) << HK_SUPER_SHIFT < hk_region.starter_bytes ? HK_SUPER_SMALL : 0;
+		s->flags = hk_stripe_is_small(stripe, (i - first) << HK_SUPER_SHIFT) ? HK_SUPER_SMALL : 0;
 		hk_store(&s->state, HK_SUPER_FREE);
 		hk_super_set_free_locked(pool, i, true);
 	}
@@ -204,6 +206,8 @@ size_t hk_supers_take_locked(struct hk_pool *pool, size_t count, size_t align)
 	size_t at_end, first = HK_NO_SUPER;
 	if (count > HK_REGION_SUPERS || align > HK_REGION_SUPERS)
 		return HK_NO_SUPER;
+	if (HK_UNLIKELY(pool->arena))
+		return hk_lent_take_locked(pool, count, align);
 	if (count == 1 && align == 1)
 		first = find_warm(pool);
 	if (first != HK_NO_SUPER) {

@@ -1,6 +1,7 @@
 /* birth.c - the process's start, a thread's first heap. Ends are in park.c. */
 #include <errno.h>
 #include <pthread.h>
+#include <string.h>
 
 #include "heap/process.h"
 #include "numa/node.h"
@@ -29,9 +30,10 @@ static uint64_t tag_seed;
 static pthread_key_t exit_key;
 static bool exit_key_made;
 
-static uint64_t new_tag(uint32_t index)
+uint64_t hk_heap_new_tag(void)
 {
-	uint64_t x = tag_seed + (index + 1ull) * 0x9e3779b97f4a7c15ull; /* splitmix64, S. Vigna */
+	static uint64_t count;
+	uint64_t x = tag_seed + (hk_add(&count, 1) + 1) * 0x9e3779b97f4a7c15ull; /* splitmix64, S. Vigna */
 	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
 	x = (x ^ x >> 27) * 0x94d049bb133111ebull;
 	return (x ^ x >> 31) | 1;
@@ -59,7 +61,7 @@ struct hk_heap *hk_heap_make(unsigned node)
 	} while (!hk_cas_acq(&hk_heaps_made, &index, index + 1));
 	struct hk_heap *heap = hk_heap_at(index);
 	heap->index = index;
-	heap->tag = new_tag(index);
+	heap->tag = hk_heap_new_tag();
 	heap->node = (uint8_t)node;
 	heap->pool = &hk_pools[node];
 	return heap;
@@ -75,6 +77,7 @@ static void thread_exit(void *arg)
 		return;
 	}
 	hk_heap_tls = (struct hk_heap *)&hk_heap_dead;
+	hk_arenas_leave(heap, NULL);
 	hk_heap_park(heap);
 }
 
@@ -156,6 +159,7 @@ static struct hk_heap *obtain(unsigned node)
 	}
 	heap->exit_rounds = heap->drift = heap->busy = 0;
 	heap->policy_mask = 0;
+	heap->pushes = 0;
 	heap->ticked_ms = hk_os_clock_ms();
 	return heap;
 }
@@ -201,6 +205,8 @@ struct hk_heap *hk_heap_move(struct hk_heap *heap, unsigned node)
 	to->count.heap_moves++;
 	to->busy = 1; /* a signal handler that mallocs is served apart until the old heap is parked */
 	hk_heap_tls = to;
+	hk_arenas_leave(heap, to);
+	memcpy(to->seats, heap->seats, sizeof(to->seats));
 	hk_heap_park(heap);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	to->busy = 0;

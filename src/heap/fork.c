@@ -82,8 +82,9 @@ HK_COLD static void repair(void)
 		hk_heap_tls = (struct hk_heap *)&hk_heap_unborn;
 	}
 	hk_start_locks_reset();
-	for (unsigned node = 0; node < HK_NODES_MAX; node++)
-		repair_pool(&hk_pools[node]);
+	hk_arenas_repair(hk_heap_is_born(me) && me->home ? me->home : me, alone);
+	for (unsigned i = 0; i < hk_region.stripes; i++)
+		repair_pool(&hk_pools[i]);
 	for (uint32_t i = 0; i < made; i++)
 		if (hk_heap_at(i) && hk_heap_at(i) != me && hk_heap_states[i] != HK_HEAP_QUARANTINED)
 			repair_heap(hk_heap_at(i), (enum hk_heap_state)hk_heap_states[i], alone);

@@ -51,7 +51,8 @@ void hk_heap_park(struct hk_heap *heap)
 void hk_heap_posted(struct hk_heap *owner, uint64_t queued)
 {
 	uint8_t state = __atomic_load_n(&hk_heap_states[owner->index], __ATOMIC_SEQ_CST);
-	if (state == HK_HEAP_QUARANTINED || (state == HK_HEAP_LIVE && queued < QUEUED_MAX_BYTES))
+	bool awake = state == HK_HEAP_LIVE || (state == HK_HEAP_ARENA && hk_load(&owner->home));
+	if (state == HK_HEAP_QUARANTINED || (awake && queued < QUEUED_MAX_BYTES))
 		return;
 	if (!hk_lock_try(&owner->lock))
 		return; /* its holder drains, or the next poster does */

@@ -33,6 +33,13 @@ size_t hk_heaps_trim(size_t pad);
 /* Checks the invariants of every heap that can be locked; the number of violations, each said. */
 int hk_heaps_audit(void);
 
+/* A tag that no heap has had. */
+uint64_t hk_heap_new_tag(void);
+
+/* Between park.c, birth.c, fork.c and arena.c: HOME's thread ends, or goes on with TO; a forked child. */
+void hk_arenas_leave(struct hk_heap *home, struct hk_heap *to);
+void hk_arenas_repair(const struct hk_heap *home, bool alone);
+
 /* Between birth.c and fork.c: makes the word that tells a child; opens the locks in a child. */
 void hk_fork_start(void);
 void hk_start_locks_reset(void);

@@ -3,7 +3,6 @@
  * all else of it can be had by others. */
 #include "base/check.h"
 #include "heap/process.h"
-#include "numa/node.h"
 #include "observe/say.h"
 #include "tiny/bin.h"
 #include "tiny/remote.h"
@@ -26,8 +25,8 @@ void hk_heap_tick(struct hk_heap *heap, uint32_t now_ms)
 	hk_bins_give_back(heap);
 	hk_remote_flush(heap, false);
 	hk_unlock(&heap->lock);
-	for (unsigned node = 0; node < hk_node_count(); node++) /* perhaps nobody else is awake there */
-		hk_pool_tick(&hk_pools[node], now_ms);
+	for (unsigned i = 0; i < hk_region.stripes; i++) /* perhaps nobody else is awake there */
+		hk_pool_tick(&hk_pools[i], now_ms);
 }
 
 static void trim_heap(struct hk_heap *heap, bool mine)
@@ -54,7 +53,7 @@ static void trim_heap(struct hk_heap *heap, bool mine)
 
 size_t hk_heaps_trim(size_t pad)
 {
-	struct hk_heap *me = hk_heap_mine();
+	struct hk_heap *me = hk_heap_ordinary();
 	uint32_t made = hk_min(hk_load(&hk_heaps_made), HK_HEAPS_MAX);
 	size_t bytes = 0;
 	/* Own bins first: what they hold of others goes to queues that are drained next. */
@@ -63,8 +62,8 @@ size_t hk_heaps_trim(size_t pad)
 	for (uint32_t i = 0; i < made; i++)
 		if (hk_load_acq(&hk_heap_states[i]) != HK_HEAP_NONE && hk_heap_at(i) != me)
 			trim_heap(hk_heap_at(i), false);
-	for (unsigned node = 0; node < hk_node_count(); node++)
-		bytes += hk_pool_trim(&hk_pools[node], pad);
+	for (unsigned i = 0; i < hk_region.stripes; i++)
+		bytes += hk_pool_trim(&hk_pools[i], pad);
 	return bytes;
 }
 
@@ -131,7 +130,7 @@ int hk_heaps_audit(void)
 		bad += audit_heap(hk_heap_at(i));
 		hk_unlock(&hk_heap_at(i)->lock);
 	}
-	for (unsigned node = 0; node < hk_node_count(); node++)
-		bad += hk_pool_audit(&hk_pools[node]);
+	for (unsigned i = 0; i < hk_region.stripes; i++)
+		bad += hk_pool_audit(&hk_pools[i]);
 	return bad;
 }

@@ -18,10 +18,11 @@ struct batch {
 	unsigned bytes[BATCH]; /* that the page stands for */
 	int node[BATCH];
 	unsigned count;
+	uint64_t small_off; /* of these that were off, small ones */
 	int os; /* the node where they should be */
 };
 
-static int ask(struct batch *b, struct hk_placement *sum, uint64_t *small_off)
+static int ask(struct batch *b, struct hk_placement *sum)
 {
 	int rc = b->count ? hk_os_page_nodes(b->page, b->count, b->node) : 0;
 	if (rc)
@@ -34,7 +35,7 @@ static int ask(struct batch *b, struct hk_placement *sum, uint64_t *small_off)
 		if (b->node[i] == b->os)
 			continue;
 		sum->off_bytes += b->bytes[i];
-		*small_off += b->bytes[i] == HK_PAGE_BYTES;
+		b->small_off += b->bytes[i] == HK_PAGE_BYTES;
 	}
 	b->count = 0;
 	return 0;
@@ -47,22 +48,18 @@ static bool all_huge(void)
 	size_t huge, resident, small = 0;
 	if (!hk_region.huge || !hk_report_huge(&huge, &resident))
 		return false;
-	for (unsigned p = 0; p < hk_node_count(); p++)
+	for (unsigned p = 0; p < hk_region.stripes; p++)
 		for (size_t i = hk_stripe_first(p); i < hk_stripe_end(p); i++)
 			if (hk_super_at(i)->flags & (HK_SUPER_SMALL | HK_SUPER_BROKEN))
 				small += HK_SUPER_BYTES;
 	return resident <= huge + small;
 }
 
-int hk_placement(unsigned pool, uint32_t until_ms, struct hk_placement *sum)
+/* Asks about the SuperSlabs of one stripe. */
+static int walk(unsigned stripe, bool huge, uint32_t until_ms, struct batch *b, struct hk_placement *sum)
 {
-	struct batch b = {.count = 0, .os = hk_numa.os[pool]};
-	uint64_t before = sum->off_bytes, small_off = 0;
-	bool huge = all_huge();
 	int rc = 0;
-	if (b.os < 0)
-		return 0; /* several nodes: nowhere off */
-	for (size_t i = hk_stripe_first(pool); i < hk_stripe_end(pool) && !rc; i++) {
+	for (size_t i = hk_stripe_first(stripe); i < hk_stripe_end(stripe) && !rc; i++) {
 		const struct hk_super *s = hk_super_at(i);
 		bool one = huge && !(s->flags & (HK_SUPER_SMALL | HK_SUPER_BROKEN));
 		uint8_t state = hk_load(&s->state);
@@ -74,39 +71,56 @@ int hk_placement(unsigned pool, uint32_t until_ms, struct hk_placement *sum)
 		}
 		sum->supers_seen++;
 		for (size_t at = 0; at < HK_SUPER_BYTES && !rc; at += one ? HK_SUPER_BYTES : HK_PAGE_BYTES) {
-			b.page[b.count] = (void *)(hk_super_base(i) + at);
-			b.bytes[b.count++] = one ? HK_SUPER_BYTES : HK_PAGE_BYTES;
-			if (b.count == BATCH)
-				rc = ask(&b, sum, &small_off);
+			b->page[b->count] = (void *)(hk_super_base(i) + at);
+			b->bytes[b->count++] = one ? HK_SUPER_BYTES : HK_PAGE_BYTES;
+			if (b->count == BATCH)
+				rc = ask(b, sum);
 		}
 	}
+	return rc ? rc : ask(b, sum);
+}
+
+int hk_placement(unsigned node, uint32_t until_ms, struct hk_placement *sum)
+{
+	struct batch b = {.os = hk_numa.os[node]};
+	uint64_t before = sum->off_bytes;
+	bool huge = all_huge();
+	if (b.os < 0)
+		return 0; /* several nodes: nowhere off */
+	int rc = walk(node, huge, until_ms, &b, sum);
 	if (!rc)
-		rc = ask(&b, sum, &small_off);
+		rc = walk(hk_region.nodes + node, huge, until_ms, &b, sum);
 	uint64_t off = sum->off_bytes - before;
 	if (off) {
 		/* An event is an allocation: of one page of whichever size. */
-		uint64_t events = hk_node_turned_away(pool) - hk_numa.turned_away[pool];
-		uint64_t size = small_off ? HK_PAGE_BYTES : HK_SUPER_BYTES;
+		uint64_t events = hk_node_turned_away(node) - hk_numa.turned_away[node];
+		uint64_t size = b.small_off ? HK_PAGE_BYTES : HK_SUPER_BYTES;
 		sum->forced_bytes += events > off / size ? off : events * size;
 	}
 	return rc;
 }
 
-void hk_node_figures(unsigned index, struct hk_node_figures *out)
+static void add_pool(struct hk_node_figures *out, unsigned index)
 {
 	struct hk_pool *pool = &hk_pools[index];
-	memset(out, 0, sizeof(*out));
 	hk_lock(&pool->lock);
 	size_t committed = hk_region.stripe[index].committed_bytes;
 	size_t cut = hk_align_up(committed, HK_SUPER_BYTES) - committed;
-	out->used_supers = pool->used_supers;
-	out->warm_bytes = pool->warm_supers << HK_SUPER_SHIFT;
-	out->committed_bytes = committed;
-	out->used_bytes = (pool->used_supers << HK_SUPER_SHIFT) - (pool->free_chunks << HK_CHUNK_SHIFT) - cut;
-	out->hugetlb_bytes = pool->hugetlb_supers << HK_SUPER_SHIFT;
-	out->fallbacks = hk_load(&pool->count.fallbacks);
+	out->used_supers += pool->used_supers;
+	out->warm_bytes += (pool->warm_supers + pool->kept_supers) << HK_SUPER_SHIFT;
+	out->committed_bytes += committed;
+	out->used_bytes += (pool->used_supers << HK_SUPER_SHIFT) - (pool->free_chunks << HK_CHUNK_SHIFT) - cut;
+	out->hugetlb_bytes += pool->hugetlb_supers << HK_SUPER_SHIFT;
+	out->fallbacks += hk_load(&pool->count.fallbacks);
 	hk_unlock(&pool->lock);
+}
+
+void hk_node_figures(unsigned index, struct hk_node_figures *out)
+{
 	uint32_t made = hk_min(hk_load(&hk_heaps_made), HK_HEAPS_MAX);
+	memset(out, 0, sizeof(*out));
+	add_pool(out, index);
+	add_pool(out, hk_region.nodes + index);
 	for (uint32_t i = 0; i < made; i++)
 		if (hk_load_acq(&hk_heap_states[i]) != HK_HEAP_NONE && hk_heap_at(i)->node == index)
 			hk_counters_add(&out->sum, &hk_heap_at(i)->count);

@@ -11,15 +11,15 @@ struct hk_node_figures {
 	struct hk_counters sum; /* of the heaps that are this pool's now */
 };
 
-void hk_node_figures(unsigned pool, struct hk_node_figures *out);
+void hk_node_figures(unsigned node, struct hk_node_figures *out);
 
 struct hk_placement {
 	uint64_t pages_asked, resident_bytes, off_bytes, forced_bytes;
 	uint64_t supers_seen, supers_skipped;
 };
 
-/* Adds what the kernel says of the pool's pages, until UNTIL_MS of hk_os_clock_ms. 0 or -errno. */
-int hk_placement(unsigned pool, uint32_t until_ms, struct hk_placement *sum);
+/* Adds what the kernel says of the pages of NODE's pools, until UNTIL_MS of hk_os_clock_ms. 0 or -errno. */
+int hk_placement(unsigned node, uint32_t until_ms, struct hk_placement *sum);
 
 /* A line for each pool and one for the policy, to LINE with ARG. */
 void hk_report_nodes(void (*line)(void *arg, const char *text), void *arg);

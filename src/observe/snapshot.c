@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "heap/process.h"
-#include "numa/node.h"
 #include "tiny/find.h"
 
 #define BIN_MAX (1u << 24)
@@ -94,12 +93,12 @@ void hk_snapshot(struct hk_snapshot *out)
 	if (!hk_region.base)
 		return;
 	hk_fork_check();
-	for (unsigned node = 0; node < hk_node_count(); node++)
-		read_pool(out, &hk_pools[node]);
+	for (unsigned i = 0; i < hk_region.stripes; i++)
+		read_pool(out, &hk_pools[i]);
 	for (uint32_t i = 0; i < made; i++) {
 		uint8_t state = hk_load_acq(&hk_heap_states[i]);
-		if (state == HK_HEAP_NONE)
-			continue;
+		if (state == HK_HEAP_NONE || state == HK_HEAP_ARENA || state == HK_HEAP_SPARE)
+			continue; /* arenas have figures of their own */
 		out->heaps += state != HK_HEAP_SHARED;
 		out->heaps_live += state == HK_HEAP_LIVE;
 		out->heaps_parked += state == HK_HEAP_PARKED;

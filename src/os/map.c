@@ -81,6 +81,21 @@ int hk_os_populate(uintptr_t where, size_t bytes)
 	return result(madvise((void *)where, bytes, MADV_POPULATE_WRITE));
 }
 
+int hk_os_lock(uintptr_t where, size_t bytes)
+{
+	return result(mlock((void *)where, bytes));
+}
+
+int hk_os_unlock(uintptr_t where, size_t bytes)
+{
+	return result(munlock((void *)where, bytes));
+}
+
+int hk_os_dump(uintptr_t where, size_t bytes, bool dump)
+{
+	return result(madvise((void *)where, bytes, dump ? MADV_DODUMP : MADV_DONTDUMP));
+}
+
 int hk_os_purge(uintptr_t where, size_t bytes)
 {
 	return result(madvise((void *)where, bytes, MADV_DONTNEED));

@@ -30,6 +30,13 @@ int hk_os_hugetlb(uintptr_t where, size_t bytes, unsigned shift);
 /* Faults all pages in, for writing; an error where one can't be had (or on kernels before 5.14). */
 int hk_os_populate(uintptr_t where, size_t bytes);
 
+/* Keeps the pages in memory, or no longer; -EAGAIN, -ENOMEM or -EPERM beyond RLIMIT_MEMLOCK. */
+int hk_os_lock(uintptr_t where, size_t bytes);
+int hk_os_unlock(uintptr_t where, size_t bytes);
+
+/* Leaves the range out of core dumps, or not any more. */
+int hk_os_dump(uintptr_t where, size_t bytes, bool dump);
+
 /* Gives the pages back; the range reads as zero if and only if it returns 0 (locked memory keeps
  * its content and is -EINVAL). */
 int hk_os_purge(uintptr_t where, size_t bytes);
@@ -111,6 +118,9 @@ void *hk_os_symbol_at(const void *address, const char *name);
 /* The definition of a function that comes after ours in the search order (NEXT), or any one; NULL if
  * there is none, or the program is static. May allocate. */
 void *hk_os_symbol(const char *name, bool next);
+
+/* False where transparent huge pages are switched off. Reads a file. */
+bool hk_os_has_thp(void);
 
 /* True in the thread that began the process, or that a fork left. */
 bool hk_os_is_first_thread(void);

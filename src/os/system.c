@@ -158,6 +158,13 @@ void hk_os_entropy(uint64_t out[2])
 	out[1] = one_way(out[0], seed[0] + (uint64_t)getpid());
 }
 
+bool hk_os_has_thp(void)
+{
+	char text[128];
+	return hk_os_read("/sys/kernel/mm/transparent_hugepage/enabled", text, sizeof(text), false) > 0 &&
+	       !strstr(text, "[never]");
+}
+
 bool hk_os_is_first_thread(void)
 {
 	return syscall(SYS_gettid) == syscall(SYS_getpid);

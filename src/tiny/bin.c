@@ -92,7 +92,7 @@ void hk_slabs_release(struct hk_heap *heap, unsigned c)
 /* Empty slabs that the heap may keep, in chunks. */
 static size_t empty_keep(const struct hk_heap *heap)
 {
-	if (hk_heap_state(heap) != HK_HEAP_LIVE)
+	if (hk_heap_state(heap) != HK_HEAP_LIVE && !heap->arena)
 		return 0;
 	return hk_min(1 + heap->slabs / 8, EMPTY_CHUNKS_MAX);
 }
@@ -126,7 +126,8 @@ void hk_slab_put(struct hk_heap *heap, struct hk_slab *slab, struct hk_block *he
 /* What a heap's bins may hold without borrowing: less where there are very many threads. */
 static size_t own_bytes(void)
 {
-	size_t own = hk_options.bin_kib << 10, heaps = hk_load(&hk_heaps_made);
+	size_t own = hk_options.bin_kib << 10;
+	size_t heaps = hk_load(&hk_heaps_made) - hk_load(&hk_heaps_in_arenas);
 	return heaps <= MANY_HEAPS ? own : hk_max(own * MANY_HEAPS / heaps, hk_min(own, OWN_MIN_BYTES));
 }
 
@@ -210,12 +211,12 @@ static struct hk_block *slab_take(struct hk_heap *heap, struct hk_slab *slab, ui
 static struct hk_slab *slab_new(struct hk_heap *heap, unsigned c)
 {
 	struct hk_pool *home = hk_heap_pool(heap), *pool;
-	struct hk_slab *slab = hk_heap_adopt(heap, c, false);
+	struct hk_slab *slab = heap->arena ? NULL : hk_heap_adopt(heap, c, false);
 	bool parked = slab != NULL;
 	if (!slab)
 		slab = hk_slab_new(home, c, heap);
 	if (!slab) { /* the node has no more: what others have, from the nearest on */
-		slab = hk_heap_adopt(heap, c, true);
+		slab = heap->arena ? NULL : hk_heap_adopt(heap, c, true);
 		parked = slab != NULL;
 		heap->count.refill_far += parked;
 		for (unsigned k = 1; !slab && (pool = hk_pool_next(home, k)); k++)

@@ -31,6 +31,8 @@ enum hk_heap_state {
 	HK_HEAP_LIVE,        /* has a thread */
 	HK_HEAP_PARKED,      /* its thread ended */
 	HK_HEAP_SHARED,      /* a node's, used under its lock */
+	HK_HEAP_ARENA,       /* a thread's, in an arena */
+	HK_HEAP_SPARE,       /* of an arena that ended */
 	HK_HEAP_QUARANTINED, /* its thread vanished in a fork, in the middle of a slow path */
 };
 
@@ -63,6 +65,17 @@ struct hk_class_state {
 	bool used;             /* [L:heap] refilled or flushed since the last tick */
 };
 
+#define HK_SEATS 8u /* arenas that a thread finds its heap of at once */
+
+struct hk_arena;
+
+/* The heap that a thread has in an arena. */
+struct hk_seat {
+	const struct hk_arena *arena; /* [O] */
+	uint64_t life;                /* [O] of the arena, when it was found */
+	struct hk_heap *heap;         /* [O] */
+};
+
 struct hk_heap {
 	uint64_t tag;                    /* [C] of a life; slabs carry it */
 	struct hk_pool *pool;            /* [C] of a life: that it takes from */
@@ -79,6 +92,7 @@ struct hk_heap {
 	uint8_t shared;                  /* [C] */
 	uint8_t direct;                  /* [O] takes slabs of its own at once: the first thread */
 	uint8_t exit_rounds;             /* [O] key destructor runs so far */
+	struct hk_heap *home;            /* [A] arena's: the ordinary heap of the thread that has it; else NULL */
 	uint8_t node;                    /* [C] of a life: number of the node's pool */
 	uint8_t drift;                   /* [O] slow paths in a row that ran nearer to another pool */
 	uint32_t drift_since_ms;         /* [O] the first of them */
@@ -98,6 +112,16 @@ struct hk_heap {
 
 	struct hk_block *xqueue HK_CACHELINE; /* [A] chains posted by other threads */
 	uint64_t xqueued_bytes;               /* [A] posted since the last drain, about */
+
+	/* Arenas: of a thread's ordinary heap ... */
+	struct hk_seat seats[HK_SEATS];       /* [O] by the arena's number */
+	struct hk_heap *guests;               /* [L:arenas] its heaps in arenas, by guest_next */
+	struct hk_heap *pushed[HK_SEATS];     /* [O] what malloc took from before hak_arena_push */
+	uint32_t pushes;                      /* [O] */
+	/* ... and of one in an arena. */
+	struct hk_heap *guest_next, *guest_prev; /* [L:arenas] */
+	struct hk_heap *arena_next;           /* [L:arenas] of all heaps of the arena */
+	struct hk_arena *arena;               /* [C] of a life */
 };
 
 #define HK_HEAPS_MAX 65536u
@@ -108,6 +132,7 @@ extern struct hk_heap *hk_heap_groups[HK_HEAPS_MAX / HK_HEAP_GROUP]; /* [A] publ
 extern uint8_t hk_heap_states[HK_HEAPS_MAX];    /* [A] enum hk_heap_state */
 extern struct hk_heap *hk_shared_heaps[HK_NODES_MAX]; /* [A] by node; NULL before the first birth */
 extern uint32_t hk_heaps_made;                  /* [A] indices below it may be in use */
+extern uint32_t hk_heaps_in_arenas;             /* [A] of these, states ARENA and SPARE */
 extern HK_TLS struct hk_heap *hk_heap_tls;
 extern HK_TLS uint32_t hk_unborn_frees; /* [O] frees of a thread that has no heap yet */
 
@@ -170,6 +195,25 @@ struct hk_block *hk_shared_take(unsigned node, unsigned c, uint32_t want, uint32
 
 /* After a post to OWNER: drains it where no thread of its own will. QUEUED is what waits there. */
 void hk_heap_posted(struct hk_heap *owner, uint64_t queued);
+
+/* The calling thread's ordinary heap: never an arena's; perhaps a constant one. */
+HK_INLINE struct hk_heap *hk_heap_ordinary(void)
+{
+	struct hk_heap *home = hk_load(&hk_heap_tls->home);
+	return HK_UNLIKELY(home) ? home : hk_heap_tls;
+}
+
+/* True if HEAP is the calling thread's, ordinary or in an arena. */
+HK_INLINE bool hk_heap_is_mine(const struct hk_heap *heap)
+{
+	return heap == hk_heap_tls || heap == hk_heap_ordinary() || hk_load(&heap->home) == hk_heap_ordinary();
+}
+
+/* The calling thread's heap in the arena that POOL is of; NULL: it has none. HOME is its ordinary one. */
+struct hk_heap *hk_arena_guest(struct hk_heap *home, const struct hk_pool *pool);
+
+/* A block of SIZE bytes in the arena that POOL is of. NULL and ENOMEM. */
+void *hk_arena_alloc_in(struct hk_pool *pool, size_t size);
 
 /* The pool that HEAP's thread should take from, where it is now. */
 HK_INLINE unsigned hk_heap_home(const struct hk_heap *heap)

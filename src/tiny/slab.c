@@ -51,17 +51,18 @@ struct hk_block *hk_slab_carve(struct hk_slab *slab, size_t bytes, uint32_t *cou
 }
 
 /* Makes the table of headers that P's SuperSlab needs for medium slabs. */
-static bool medium_headers(struct hk_pool *pool, const void *p)
+static bool medium_headers(const void *p)
 {
+	static struct hk_lock lock; /* SuperSlabs of one table may be of several pools */
 	struct hk_slab **group = hk_medium_group(hk_super_index(p));
 	if (hk_load_acq(group))
 		return true;
-	hk_lock(&pool->lock);
+	hk_lock(&lock);
 	if (!*group) {
 		size_t bytes = sizeof(struct hk_slab) * HK_MEDIUM_GROUP * HK_SUPER_CHUNKS;
 		hk_store_rel(group, hk_os_table(bytes)); /* pairs with hk_slab_at */
 	}
-	hk_unlock(&pool->lock);
+	hk_unlock(&lock);
 	return hk_load(group) != NULL;
 }
 
@@ -73,7 +74,7 @@ struct hk_slab *hk_slab_new(struct hk_pool *pool, unsigned c, struct hk_heap *he
 				       tiny ? HK_CODE_TINY : HK_CODE_MEDIUM, &zero);
 	if (!p)
 		return NULL;
-	if (!tiny && !medium_headers(pool, p)) {
+	if (!tiny && !medium_headers(p)) {
 		hk_pool_chunks_free(pool, p, hk_classes[c].chunks);
 		return NULL;
 	}

@@ -26,11 +26,18 @@
 HK_INLINE void enter(struct hk_heap *heap)
 {
 	heap->busy = 1;
+	if (HK_UNLIKELY(heap->home))
+		heap->home->busy = 1; /* a signal handler comes by there */
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 
 HK_INLINE void leave(struct hk_heap *heap)
 {
+	if (HK_UNLIKELY(heap->home)) {
+		__atomic_signal_fence(__ATOMIC_SEQ_CST);
+		heap->busy = heap->home->busy = 0;
+		return;
+	}
 	if (HK_UNLIKELY(++heap->slow_calls % CLOCK_EVERY == 0)) {
 		uint32_t now = hk_os_clock_ms();
 		if (now - heap->ticked_ms >= TICK_MS)
@@ -40,6 +47,11 @@ HK_INLINE void leave(struct hk_heap *heap)
 	heap->busy = 0;
 	if (HK_UNLIKELY(hk_node_count() > 1))
 		hk_heap_follow(heap);
+}
+
+HK_INLINE bool is_busy(const struct hk_heap *heap)
+{
+	return heap->busy || (heap->home && heap->home->busy);
 }
 
 HK_COLD static void *out_of_memory(void)
@@ -93,7 +105,9 @@ HK_COLD void *hk_alloc_at(unsigned node, size_t size)
 	hk_fork_check();
 	if (!hk_heap_is_born(heap))
 		heap = hk_heap_birth();
-	if (!heap || heap->node == node || heap->busy || size > PTRDIFF_MAX)
+	if (heap && heap->home)
+		heap = heap->home;
+	if (!heap || heap->node == node || is_busy(heap) || size > PTRDIFF_MAX)
 		return hk_alloc_slow(size, HK_GRANULE, NULL);
 	enter(heap);
 	void *p = alloc_from(node, size, HK_GRANULE, class_for(size, HK_GRANULE), &zero);
@@ -130,7 +144,11 @@ HK_NOINLINE static void *span(struct hk_heap *heap, size_t size, size_t align, b
 void *hk_alloc_slow(size_t size, size_t align, bool *zero)
 {
 	hk_fork_check();
-	struct hk_heap *heap = hk_heap_mine();
+	return hk_alloc_in(hk_heap_mine(), size, align, zero);
+}
+
+void *hk_alloc_in(struct hk_heap *heap, size_t size, size_t align, bool *zero)
+{
 	bool none;
 	zero = zero ? zero : &none;
 	*zero = false;
@@ -146,7 +164,7 @@ void *hk_alloc_slow(size_t size, size_t align, bool *zero)
 		heap->bins[c].pops++;
 		return block;
 	}
-	if (HK_UNLIKELY(heap->busy)) {
+	if (HK_UNLIKELY(is_busy(heap))) {
 		heap->count.early_reentry++;
 		void *p = hk_reentry_alloc(size, align);
 		return p ? p : out_of_memory();
@@ -182,11 +200,11 @@ HK_NOINLINE void hk_free_spent(struct hk_heap *heap, struct hk_bin *bin)
 {
 	unsigned c = (unsigned)(bin - heap->bins);
 	hk_fork_check();
-	if (HK_UNLIKELY(heap->busy || heap != hk_heap_mine()))
+	if (HK_UNLIKELY(is_busy(heap) || !hk_heap_is_mine(heap)))
 		return; /* a signal handler: the next free counts */
 	if (HK_LIKELY(hk_bin_spent(heap, c))) {
 		/* A thread whose bins serve all it asks for comes by nowhere else. */
-		if (HK_UNLIKELY(hk_node_count() > 1))
+		if (HK_UNLIKELY(hk_node_count() > 1) && !heap->home)
 			hk_heap_follow(heap);
 		return;
 	}
@@ -218,12 +236,24 @@ static bool keeps(const struct hk_heap *heap, const struct hk_slab *slab, const 
 	       hk_pool_of(p) == heap->pool;
 }
 
+/* The heap of this thread that blocks of POOL go through: an arena's blocks are never in the bins and slots of
+ * another pool's heap, or a reset would leave them there. NULL: it has none there. */
+static struct hk_heap *host(struct hk_heap *heap, const struct hk_pool *pool)
+{
+	if (HK_LIKELY(pool == heap->pool))
+		return heap;
+	struct hk_heap *home = heap->home ? heap->home : heap;
+	return HK_UNLIKELY(pool->arena) ? hk_arena_guest(home, pool) : home;
+}
+
 static void free_block(struct hk_heap *heap, struct hk_slab *slab, void *p)
 {
 	HK_CHECK(hk_load(&slab->tag) && hk_slab_has_block(slab, p),
 		 "free of a pointer inside a block, or of none", p);
 	int saved = errno;
-	if (HK_UNLIKELY(!hk_heap_is_born(heap) || heap->busy)) {
+	struct hk_heap *through = host(heap, hk_pool_of(p));
+	heap = through ? through : heap;
+	if (HK_UNLIKELY(!through || !hk_heap_is_born(heap) || is_busy(heap))) {
 		struct hk_heap *counting = hk_heap_is_born(heap) ? heap : hk_shared_heaps[0];
 		hk_add(&counting->count.tls_sll, 1);
 		hk_remote_post_one(slab, p);
@@ -245,7 +275,7 @@ static void free_block(struct hk_heap *heap, struct hk_slab *slab, void *p)
 static void free_span(struct hk_heap *heap, void *p)
 {
 	int saved = errno;
-	if (!hk_heap_is_born(heap) || heap->busy) {
+	if (!hk_heap_is_born(heap) || is_busy(heap)) {
 		hk_span_free(p);
 	} else {
 		enter(heap);
@@ -278,7 +308,7 @@ HK_NOINLINE void hk_free_slow(void *p)
 	struct hk_heap *heap = hk_heap_mine();
 	if (!p)
 		return;
-	if (HK_UNLIKELY(!hk_region_has(p))) {
+	if (HK_UNLIKELY(!hk_is_ours(p))) {
 		if (hk_heap_is_born(heap) && !hk_reentry_has(p))
 			heap->count.early_foreign++;
 		return hk_foreign_free(p);
@@ -303,7 +333,7 @@ size_t hk_usable_bytes(const void *p)
 {
 	if (!p)
 		return 0;
-	if (HK_UNLIKELY(!hk_region_has(p)))
+	if (HK_UNLIKELY(!hk_is_ours(p)))
 		return hk_foreign_usable(p);
 	struct hk_found f = hk_find(p);
 	HK_CHECK(f.kind != HK_FOUND_NOTHING, "realloc or malloc_usable_size of no live block", p);
@@ -314,7 +344,7 @@ size_t hk_usable_bytes(const void *p)
 
 static bool resize_span(struct hk_heap *heap, void *p, size_t size)
 {
-	if (!hk_heap_is_born(heap) || heap->busy)
+	if (!hk_heap_is_born(heap) || is_busy(heap))
 		return false;
 	enter(heap);
 	bool done = hk_span_resize(p, size);
@@ -325,7 +355,7 @@ static bool resize_span(struct hk_heap *heap, void *p, size_t size)
 
 void *hk_realloc_slow(void *p, size_t size)
 {
-	if (HK_UNLIKELY(!hk_region_has(p)))
+	if (HK_UNLIKELY(!hk_is_ours(p)))
 		return hk_foreign_realloc(p, size);
 	size_t old = hk_usable_bytes(p);
 	struct hk_heap *heap = hk_heap_mine();
@@ -335,7 +365,8 @@ void *hk_realloc_slow(void *p, size_t size)
 		return out_of_memory();
 	if (old > HK_MEDIUM_MAX && size > HK_MEDIUM_MAX && resize_span(heap, p, size))
 		return p;
-	void *to = hk_malloc_fast(size);
+	struct hk_pool *pool = hk_pool_of(p);
+	void *to = HK_UNLIKELY(pool->arena) ? hk_arena_alloc_in(pool, size) : hk_malloc_fast(size);
 	if (!to)
 		return size <= old ? p : NULL;
 	if (old > HK_MEDIUM_MAX && size > old && hk_heap_is_born(hk_heap_mine()))

@@ -8,6 +8,9 @@
  * reads as zero already. NULL and ENOMEM. */
 void *hk_alloc_slow(size_t size, size_t align, bool *zero);
 
+/* The same from HEAP, which is the calling thread's; after hk_fork_check. */
+void *hk_alloc_in(struct hk_heap *heap, size_t size, size_t align, bool *zero);
+
 /* SIZE bytes from pool NODE, wherever the thread is; from the nearest one where it has no memory. */
 void *hk_alloc_at(unsigned node, size_t size);
 

@@ -1,0 +1,301 @@
+/* arena.c - arenas and their heaps: born, found, reset, ended. What an arena's memory is made of is lend.c's
+ * business; the public face is in src/api/arena.c. */
+#include "heap/arena.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "tiny/bin.h"
+#include "tiny/remote.h"
+#include "tiny/tiny_slow.h"
+
+#define GROUP 16u /* arenas mapped at once */
+
+uint32_t hk_heaps_in_arenas;
+static struct hk_lock lock;        /* lists of arenas and of their heaps; before any pool's lock */
+static struct hk_arena *unused;    /* [L:arenas] */
+static struct hk_heap *spare;      /* [L:arenas] heaps of arenas that ended, by arena_next */
+static struct hk_arena *groups[HK_HEAPS_MAX / GROUP]; /* [L:arenas] */
+static uint32_t made;              /* [L:arenas] */
+
+/* ---- arenas ---- */
+
+static struct hk_arena *make(void)
+{
+	struct hk_arena **group = &groups[made / GROUP];
+	if (made == HK_HEAPS_MAX)
+		return NULL;
+	if (!*group)
+		*group = hk_os_table(hk_align_up(sizeof(struct hk_arena) * GROUP, HK_PAGE_BYTES));
+	if (!*group)
+		return NULL;
+	struct hk_arena *arena = &(*group)[made % GROUP];
+	arena->id = made++;
+	arena->pool.arena = true;
+	return arena;
+}
+
+struct hk_arena *hk_arena_new(bool single)
+{
+	hk_lock(&lock);
+	struct hk_arena *arena = unused;
+	if (arena)
+		unused = arena->next;
+	else
+		arena = make();
+	hk_unlock(&lock);
+	if (!arena)
+		return NULL;
+	memset(&arena->pool.lent, 0, sizeof(arena->pool.lent));
+	arena->one = NULL;
+	arena->lost = arena->kept = arena->touching = false;
+	arena->attached = 0;
+	arena->released = NULL;
+	hk_store_rel(&arena->life, arena->life + 1);
+	if (single) {
+		arena->one = hk_arena_heap_slow(arena);
+		if (!arena->one) {
+			hk_arena_end(arena);
+			return NULL;
+		}
+	}
+	return arena;
+}
+
+struct hk_arena *hk_arena_of(const void *p)
+{
+	struct hk_pool *pool = hk_is_ours(p) ? hk_pool_of(p) : NULL;
+	return pool && pool->arena ? (struct hk_arena *)pool : NULL;
+}
+
+/* ---- heaps ---- */
+
+/* As new, but for what is its own for good. A new tag: no header in the arena's memory matches it. */
+static void clear(struct hk_heap *heap)
+{
+	heap->tag = hk_heap_new_tag();
+	heap->slow_calls = heap->pending_bytes = heap->pending_chains = 0;
+	memset(heap->bins, 0, sizeof(heap->bins));
+	memset(heap->slots, 0, sizeof(heap->slots));
+	heap->pending_owner = NULL;
+	heap->pending_head = heap->pending_tail = NULL;
+	heap->cap_bytes = 0;
+	hk_bins_give_back(heap);
+	heap->slabs = heap->empty_chunks = 0;
+	heap->drain_rest = NULL;
+	memset(heap->partial_mask, 0, sizeof(heap->partial_mask));
+	memset(heap->classes, 0, sizeof(heap->classes));
+	hk_store(&heap->xqueue, NULL);
+	hk_store(&heap->xqueued_bytes, 0);
+}
+
+static struct hk_heap *take_spare(void)
+{
+	struct hk_heap *heap = spare;
+	if (heap) {
+		spare = heap->arena_next;
+		return heap;
+	}
+	heap = hk_heap_make(0);
+	if (heap) {
+		heap->direct = 1;
+		hk_add(&hk_heaps_in_arenas, 1);
+	}
+	return heap;
+}
+
+/* A heap of ARENA that no thread has, or a new one. The lock is held. */
+static struct hk_heap *obtain(struct hk_arena *arena)
+{
+	struct hk_heap *heap = arena->heaps;
+	while (heap && hk_load(&heap->home))
+		heap = heap->arena_next;
+	if (heap)
+		return heap;
+	heap = take_spare();
+	if (!heap)
+		return NULL;
+	heap->arena = arena;
+	heap->pool = &arena->pool;
+	heap->busy = 0;
+	heap->arena_next = arena->heaps;
+	arena->heaps = heap;
+	hk_store_rel(&hk_heap_states[heap->index], HK_HEAP_ARENA);
+	return heap;
+}
+
+static void sit_down(struct hk_heap *home, struct hk_heap *heap)
+{
+	struct hk_arena *arena = heap->arena;
+	home->seats[arena->id % HK_SEATS] = (struct hk_seat){arena, hk_load(&arena->life), heap};
+}
+
+static void unlink_guest(struct hk_heap *heap)
+{
+	if (heap->guest_next)
+		heap->guest_next->guest_prev = heap->guest_prev;
+	if (heap->guest_prev)
+		heap->guest_prev->guest_next = heap->guest_next;
+	else if (heap->home && hk_heap_is_born(heap->home))
+		heap->home->guests = heap->guest_next;
+	heap->guest_next = heap->guest_prev = NULL;
+	hk_store(&heap->home, NULL);
+}
+
+static struct hk_heap *find_guest(const struct hk_heap *home, const struct hk_arena *arena)
+{
+	struct hk_heap *heap = arena->heaps;
+	while (heap && heap->home != home)
+		heap = heap->arena_next;
+	return heap;
+}
+
+static void settle_in(struct hk_heap *home, struct hk_heap *heap)
+{
+	hk_store(&heap->home, home);
+	heap->guest_prev = NULL;
+	heap->guest_next = home->guests;
+	if (home->guests)
+		home->guests->guest_prev = heap;
+	home->guests = heap;
+}
+
+struct hk_heap *hk_arena_heap_slow(struct hk_arena *arena)
+{
+	struct hk_heap *home = hk_heap_ordinary(), *heap;
+	hk_fork_check();
+	if (!hk_heap_is_born(home))
+		home = hk_heap_birth();
+	if (!home || home->busy || !hk_arena_lives(arena))
+		return NULL; /* a thread that has ended, or a signal handler */
+	home->busy = 1; /* while the lock is held */
+	hk_lock(&lock);
+	heap = arena->one ? arena->one : find_guest(home, arena);
+	if (!heap)
+		heap = obtain(arena);
+	if (heap && heap->home != home) {
+		unlink_guest(heap); /* the owner's work goes on in another thread */
+		settle_in(home, heap);
+	}
+	if (heap)
+		sit_down(home, heap);
+	hk_unlock(&lock);
+	home->busy = 0;
+	return heap;
+}
+
+struct hk_heap *hk_arena_guest(struct hk_heap *home, const struct hk_pool *pool)
+{
+	struct hk_arena *arena = (struct hk_arena *)pool;
+	const struct hk_seat *seat = &home->seats[arena->id % HK_SEATS];
+	if (seat->arena == arena && seat->life == hk_load(&arena->life))
+		return seat->heap;
+	if (!home->guests || !hk_heap_is_born(home) || home->busy)
+		return NULL;
+	home->busy = 1;
+	hk_lock(&lock);
+	struct hk_heap *heap = find_guest(home, arena);
+	if (heap)
+		sit_down(home, heap);
+	hk_unlock(&lock);
+	home->busy = 0;
+	return heap;
+}
+
+void *hk_arena_alloc_in(struct hk_pool *pool, size_t size)
+{
+	struct hk_heap *heap = hk_arena_heap((struct hk_arena *)pool);
+	if (!heap) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	return hk_alloc_in(heap, size, HK_GRANULE, NULL);
+}
+
+void hk_arenas_leave(struct hk_heap *home, struct hk_heap *to)
+{
+	if (!home->guests)
+		return;
+	hk_lock(&lock);
+	for (struct hk_heap *heap = home->guests, *next; heap; heap = next) {
+		next = heap->guest_next;
+		hk_remote_flush(heap, false);
+		unlink_guest(heap);
+		if (to)
+			settle_in(to, heap);
+	}
+	home->guests = NULL;
+	hk_unlock(&lock);
+}
+
+unsigned hk_arena_heaps(const struct hk_arena *arena)
+{
+	unsigned n = 0;
+	hk_lock(&lock);
+	for (const struct hk_heap *heap = arena->heaps; heap; heap = heap->arena_next)
+		n++;
+	hk_unlock(&lock);
+	return n;
+}
+
+/* ---- reset and end ---- */
+
+void hk_arena_reset(struct hk_arena *arena)
+{
+	hk_lock(&lock);
+	for (struct hk_heap *heap = arena->heaps; heap; heap = heap->arena_next)
+		clear(heap);
+	hk_unlock(&lock);
+	hk_lent_reset(&arena->pool);
+}
+
+void hk_arena_end(struct hk_arena *arena)
+{
+	hk_lock(&lock);
+	hk_store_rel(&arena->life, arena->life + 1); /* seats don't match any more */
+	for (struct hk_heap *heap = arena->heaps, *next; heap; heap = next) {
+		next = heap->arena_next;
+		unlink_guest(heap);
+		clear(heap);
+		heap->arena = NULL;
+		heap->pool = &hk_pools[0];
+		hk_store_rel(&hk_heap_states[heap->index], HK_HEAP_SPARE);
+		heap->arena_next = spare;
+		spare = heap;
+	}
+	arena->heaps = NULL;
+	arena->one = NULL;
+	hk_unlock(&lock);
+	hk_lent_return(&arena->pool);
+	hk_lock(&lock);
+	arena->next = unused;
+	unused = arena;
+	hk_unlock(&lock);
+}
+
+/* ---- fork ---- */
+
+/* In the child: heaps of vanished threads are free for others if they were whole, else lost with what they hold;
+ * an arena whose pool was being changed gives out no more. */
+void hk_arenas_repair(const struct hk_heap *home, bool alone)
+{
+	lock.owner = 0;
+	for (uint32_t i = 0; i < made; i++) {
+		struct hk_arena *arena = &groups[i / GROUP][i % GROUP];
+		if (!(arena->life & 1))
+			continue;
+		arena->touching = false;
+		if (arena->pool.lock.owner && !hk_lock_is_mine(&arena->pool.lock)) {
+			arena->pool.lock.owner = 0;
+			arena->lost = true;
+		}
+		for (struct hk_heap *heap = arena->heaps; heap; heap = heap->arena_next) {
+			if (heap->home == home || !alone)
+				continue;
+			bool whole = !heap->lock.owner && !heap->busy;
+			heap->lock.owner = 0;
+			hk_store(&heap->home, whole ? NULL : (struct hk_heap *)&hk_heap_dead);
+		}
+	}
+}

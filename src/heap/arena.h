@@ -1,0 +1,76 @@
+/* arena.h - explicit arenas: a pool of SuperSlabs of its own, and a heap in it for each thread that uses it.
+ *
+ *   hak_arena --> pool (lend.c) ; heaps: thread A's, thread B's, ...
+ *   a thread's ordinary heap --> seats[8]: arena -> its heap there        (no lock)
+ *                            --> guests: all its heaps in arenas          (when it ends, or moves)
+ *
+ * An arena's heap is an ordinary hk_heap: bins, slabs, queue of remote frees. What differs: it adopts nothing, has
+ * no tick, its slabs come from the arena's pool, and its blocks never pass through bins or slots of another
+ * pool's heap, so that a reset has all of them at hand. Arena and heap structs are type-stable.
+ * Threads: as each function says; `life` is odd while the arena exists, and another number each time.
+ */
+#ifndef HK_HEAP_ARENA_H
+#define HK_HEAP_ARENA_H
+
+#include <pthread.h>
+
+#include "heap/process.h"
+
+struct hk_arena {
+	struct hk_pool pool;     /* first: found from it */
+	uint64_t life;           /* [A] */
+	struct hk_heap *heaps;   /* [L:arenas] by arena_next */
+	struct hk_heap *one;     /* [A] the only heap of an arena with a single owner; else NULL */
+	struct hk_arena *next;   /* [L:arenas] in the list of unused ones */
+	uint32_t id;             /* [C] */
+	uint32_t attached;       /* [A] users that must let go before it ends */
+	bool lost;               /* [A] its pool was in the middle of a change when the process forked */
+	bool kept;               /* [C] made from what the program gave */
+	bool touching;           /* [C] by the thread below, until it is joined */
+	bool touch_stop;         /* [A] */
+	pthread_t toucher;
+	char name[32];           /* [C] */
+	void (*released)(void *arg, void *where, size_t bytes); /* [C] or NULL */
+	void *released_arg;      /* [C] */
+};
+
+HK_INLINE bool hk_arena_lives(const struct hk_arena *arena)
+{
+	return hk_load_acq(&arena->life) & 1;
+}
+
+/* An arena without memory, its pool's `lent` all zero; NULL: none left. SINGLE: one heap for all callers, who see to
+ * it that one of them is inside at a time. */
+struct hk_arena *hk_arena_new(bool single);
+
+/* Ends it: SuperSlabs, heaps and struct are free for others. Nobody may be using it. */
+void hk_arena_end(struct hk_arena *arena);
+
+/* All its blocks free at once; memory stays. As hk_arena_end. */
+void hk_arena_reset(struct hk_arena *arena);
+
+/* The calling thread's heap in ARENA, made if need be; NULL: it can't have one. */
+struct hk_heap *hk_arena_heap_slow(struct hk_arena *arena);
+
+HK_INLINE struct hk_heap *hk_arena_heap(struct hk_arena *arena)
+{
+	struct hk_heap *home = hk_heap_ordinary();
+	const struct hk_seat *seat = &home->seats[arena->id % HK_SEATS];
+	if (arena->one)
+		return HK_LIKELY(arena->one->home == home) ? arena->one : hk_arena_heap_slow(arena);
+	if (HK_LIKELY(seat->arena == arena && seat->life == hk_load(&arena->life)))
+		return seat->heap;
+	return hk_arena_heap_slow(arena);
+}
+
+/* Heaps that threads have in ARENA, or had. */
+unsigned hk_arena_heaps(const struct hk_arena *arena);
+
+/* Faults in what ARENA has, from a thread of its own; 0 or -errno. Ends that thread, if there is one. */
+int hk_arena_touch(struct hk_arena *arena);
+void hk_arena_touch_end(struct hk_arena *arena);
+
+/* The arena that P's memory is of; NULL: none. */
+struct hk_arena *hk_arena_of(const void *p);
+
+#endif
