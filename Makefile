@@ -24,7 +24,7 @@ HK_LDFLAGS := -shared -Wl,-soname,libhakmem.so.$(SOVERSION) -Wl,--version-script
 	-Wl,-Bsymbolic-functions -Wl,-z,now -Wl,-z,relro -Wl,-z,nodelete -Wl,-z,defs \
 	-Wl,--as-needed -Wl,--hash-style=gnu $(VARIANT_LDFLAGS)
 
-SRC := $(sort $(wildcard src/*/*.c))
+SRC := $(filter-out src/uring/%,$(sort $(wildcard src/*/*.c)))
 CORE_SRC := $(filter-out src/api/libc.c src/api/cxx.c,$(SRC))
 OBJ := $(SRC:src/%.c=$(BUILD)/obj/%.o)
 CORE_OBJ := $(CORE_SRC:src/%.c=$(BUILD)/obj/%.o)
@@ -75,4 +75,6 @@ clean:
 	rm -rf $(BUILD)
 
 -include $(OBJ:.o=.d)
--include config/install.mk bench/bench.mk tests/tests.mk tests/preload/preload.mk tests/unit/unit.mk tests/check.mk
+-include config/install.mk bench/bench.mk bench/programs/programs.mk bench/suite/suite.mk tests/tests.mk
+-include tests/preload/preload.mk tests/unit/unit.mk tests/numa/numa.mk tests/arena/arena.mk
+-include tool/tool.mk src/uring/uring.mk examples/examples.mk tests/check.mk
