@@ -39,6 +39,7 @@ help:
 	@echo 'make try           installs what it needs, builds, shows speed and memory beside other allocators'
 	@echo 'make check         installs what it needs, builds, runs every test'
 	@echo 'make acceptance    each stated figure: command, result, met or not'
+	@echo 'make bench         the benchmark suite, three minutes; make bench-full: an hour and a quarter'
 	@echo 'make mutants       breaks the allocator line by line, expects a red test each time'
 	@echo 'make install       PREFIX=/usr/local DESTDIR=; make uninstall takes it away'
 	@echo 'make deb           Debian packages in $(BUILD)/deb'
@@ -75,6 +76,6 @@ clean:
 	rm -rf $(BUILD)
 
 -include $(OBJ:.o=.d)
--include config/install.mk bench/bench.mk bench/programs/programs.mk bench/suite/suite.mk tests/tests.mk
+-include tool/tool.mk src/uring/uring.mk config/install.mk bench/bench.mk bench/programs/programs.mk bench/suite/suite.mk tests/tests.mk
 -include tests/preload/preload.mk tests/unit/unit.mk tests/numa/numa.mk tests/arena/arena.mk
--include tool/tool.mk src/uring/uring.mk examples/examples.mk tests/check.mk
+-include examples/examples.mk tests/check.mk

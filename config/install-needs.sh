@@ -14,7 +14,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 build=(gcc make libc6-dev binutils python3)
 try=(libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4)
-check=(libcmocka-dev g++ lintian mandoc man-db pkg-config)
+check=(libcmocka-dev g++ lintian mandoc man-db pkg-config libhwloc-dev libnuma-dev libjansson-dev
+	qemu-system-x86 busybox liburing-dev clang)
 
 say() {
 	echo "install: $*"

@@ -8,15 +8,19 @@ LIB ?= $(BUILD)/libhakmem.so
 
 PREFIX ?= /usr/local
 DESTDIR ?=
+BINDIR ?= $(PREFIX)/bin
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 DATADIR ?= $(PREFIX)/share
 MANDIR ?= $(DATADIR)/man
 DOCDIR ?= $(DATADIR)/doc/hakmem
+UNITDIR ?= $(PREFIX)/lib/systemd/system
 
-HK_INSTALL_FILES := $(LIB) $(BUILD)/libhakmem.a $(BUILD)/libhakmem_core.a
-HK_INSTALL_ENV = BUILD='$(BUILD)' PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' LIBDIR='$(LIBDIR)' \
-	INCLUDEDIR='$(INCLUDEDIR)' DATADIR='$(DATADIR)' MANDIR='$(MANDIR)' DOCDIR='$(DOCDIR)'
+# HK_TOOL: the hakmem command, empty where it can't be built (tool/tool.mk). Without it the library is
+# installed alone.
+HK_INSTALL_FILES := $(LIB) $(BUILD)/libhakmem.a $(BUILD)/libhakmem_core.a $(HK_TOOL)
+HK_INSTALL_ENV = BUILD='$(BUILD)' PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' BINDIR='$(BINDIR)' \
+	LIBDIR='$(LIBDIR)' UNITDIR='$(UNITDIR)' INCLUDEDIR='$(INCLUDEDIR)' DATADIR='$(DATADIR)' MANDIR='$(MANDIR)' DOCDIR='$(DOCDIR)'
 
 .PHONY: install uninstall deb check-install check-deb
 

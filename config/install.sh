@@ -1,8 +1,8 @@
 #!/bin/bash
 # install.sh install|uninstall - what 'make install' puts where, said once.
 #
-# Not called by hand: config/install.mk passes BUILD, PREFIX, DESTDIR, LIBDIR, INCLUDEDIR, DATADIR,
-# MANDIR, DOCDIR. Each file and each directory made on the way is written down in
+# Not called by hand: config/install.mk passes BUILD, PREFIX, DESTDIR, BINDIR, LIBDIR, UNITDIR,
+# INCLUDEDIR, DATADIR, MANDIR, DOCDIR. Each file and each directory made on the way is written down in
 # DATADIR/hakmem/manifest ("f path", "d path", without DESTDIR), and uninstall goes by that list
 # alone: it works after the sources changed, and touches no directory that was there before.
 # Neither runs ldconfig nor touches ld.so.preload.
@@ -11,7 +11,8 @@ umask 022
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
-: "${BUILD:?}" "${PREFIX:?}" "${LIBDIR:?}" "${INCLUDEDIR:?}" "${DATADIR:?}" "${MANDIR:?}" "${DOCDIR:?}"
+: "${BUILD:?}" "${PREFIX:?}" "${BINDIR:?}" "${LIBDIR:?}" "${UNITDIR:?}" "${INCLUDEDIR:?}" "${DATADIR:?}"
+: "${MANDIR:?}" "${DOCDIR:?}"
 dest=${DESTDIR:-}
 dest=${dest%/}
 [[ -z $dest || $dest == /* ]] || dest=$root/$dest
@@ -22,7 +23,7 @@ die() {
 	exit 1
 }
 
-for d in PREFIX LIBDIR INCLUDEDIR DATADIR MANDIR DOCDIR; do
+for d in PREFIX BINDIR LIBDIR UNITDIR INCLUDEDIR DATADIR MANDIR DOCDIR; do
 	[[ ${!d} == /* && ${!d}/ != */../* ]] || die "$d must be an absolute path without '..': ${!d}"
 done
 
@@ -118,6 +119,18 @@ install_data() {
 	done
 }
 
+# The command, where it could be built; see tool/tool.mk.
+install_tool() {
+	if [[ ! -e $BUILD/hakmem ]]; then
+		echo "left out: the hakmem command (not built: it needs libhwloc-dev libnuma-dev libjansson-dev)"
+		return 0
+	fi
+	put 755 "$BUILD/hakmem" "$BINDIR/hakmem"
+	sed "s|@VERSION@|$version|" docs/man/hakmem.1 | put_text "$MANDIR/man1/hakmem.1"
+	sed "s|@BINDIR@|$BINDIR|" config/hakmem-topology.service | put_text "$UNITDIR/hakmem-topology.service"
+	put 644 config/completion/hakmem "$DATADIR/bash-completion/completions/hakmem"
+}
+
 # What an older install put there and this one does not.
 remove_stale() {
 	local kind path
@@ -152,6 +165,7 @@ do_install() {
 	install_library
 	install_man
 	install_data
+	install_tool
 	remove_stale
 	chmod 644 "$dest$manifest"
 	echo "installed hakmem $version in $dest$PREFIX, the library in $dest$LIBDIR"

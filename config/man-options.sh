@@ -97,7 +97,7 @@ options_as_roff() {
 			print ".TP\n.B " name
 			if (type == "NUMBER")
 				print sentence(help) "\n" number()
-			else if (type == "TEXT")
+			else if (type == "TEXT" || type == "PASSED")
 				print sentence(help)
 			else if (type == "CHOICE")
 				choice()

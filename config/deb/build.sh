@@ -1,5 +1,6 @@
 #!/bin/bash
-# build.sh - Debian packages from what 'make install' installs: libhakmem0 and libhakmem-dev.
+# build.sh - Debian packages from what 'make install' installs: libhakmem0, libhakmem-dev and, where
+# the hakmem command was built, hakmem-tools.
 #
 # Not called by hand: 'make deb' passes BUILD and CC. Needs dpkg-deb and binutils alone, no root and
 # no debhelper: there are no maintainer scripts to generate, only the ldconfig trigger. Dates come
@@ -37,8 +38,13 @@ multiarch=$($CC -print-multiarch)
 [[ -n $multiarch ]] || die "$CC -print-multiarch says nothing: not a Debian compiler"
 
 libdir=/usr/lib/$multiarch
+# Where Debian's units are: below /lib until that became a link to /usr/lib in all packages.
+unitdir=/lib/systemd/system
 lib=$out/libhakmem0
 dev=$out/libhakmem-dev
+tools=$out/hakmem-tools
+packages=(libhakmem0 libhakmem-dev)
+[[ ! -e $BUILD/hakmem ]] || packages+=(hakmem-tools)
 
 # move PACKAGE PATH...: from the installed tree into a package's.
 move() {
@@ -54,9 +60,9 @@ stage() {
 	local share=/usr/share
 	rm -rf "$out"
 	mkdir -p "$out/stage"
-	BUILD=$BUILD PREFIX=/usr DESTDIR=$root_out/stage LIBDIR=$libdir INCLUDEDIR=/usr/include \
-		DATADIR=$share MANDIR=$share/man DOCDIR=$share/doc/libhakmem0 \
-		config/install.sh install >/dev/null
+	BUILD=$BUILD PREFIX=/usr DESTDIR=$root_out/stage BINDIR=/usr/bin LIBDIR=$libdir \
+		UNITDIR=$unitdir INCLUDEDIR=/usr/include DATADIR=$share MANDIR=$share/man \
+		DOCDIR=$share/doc/libhakmem0 config/install.sh install >/dev/null
 	# dpkg has a list of its own, and the licence stands in the copyright file.
 	rm -f "$out/stage$share/hakmem/manifest" "$out/stage$share/doc/libhakmem0/LICENSE"
 	move "$lib" "$libdir/libhakmem.so.$upstream" "$libdir/libhakmem.so.${upstream%%.*}" \
@@ -64,6 +70,8 @@ stage() {
 	[[ ! -d $out/stage$share/doc/libhakmem0 ]] || move "$lib" $share/doc/libhakmem0
 	move "$dev" "$libdir/libhakmem.so" "$libdir/libhakmem.a" "$libdir/libhakmem_core.a" \
 		"$libdir/pkgconfig" $share/man/man3 /usr/include/hakmem
+	[[ ! -e $BUILD/hakmem ]] || move "$tools" /usr/bin/hakmem $share/man/man1 \
+		$unitdir/hakmem-topology.service $share/bash-completion
 	find "$out/stage" -depth -type d -empty -delete
 	[[ ! -e $out/stage ]] || die "in no package: $(find "$out/stage" ! -type d)"
 }
@@ -84,7 +92,7 @@ compress_man() {
 
 add_docs() {
 	local pkg doc
-	for pkg in libhakmem0 libhakmem-dev; do
+	for pkg in "${packages[@]}"; do
 		doc=$out/$pkg/usr/share/doc/$pkg
 		install -d "$doc"
 		install -m 644 $mat/copyright "$doc/copyright"
@@ -100,17 +108,17 @@ add_docs() {
 	done
 }
 
-# The newest symbol version of libc that the library asks for.
+# The newest symbol version of libc that a file asks for.
 glibc_needed() {
-	readelf -VW "$lib$libdir/libhakmem.so.$upstream" |
+	readelf -VW "$1" |
 		grep -oE 'GLIBC_[0-9.]+' | cut -d_ -f2 | sort -uV | tail -1
 }
 
 control() {
-	local pkg=$1 tree=$out/$1 size glibc
+	local pkg=$1 file=$2 tree=$out/$1 size glibc
 	size=$(du -k --apparent-size -s "$tree" | cut -f1)
-	glibc=$(glibc_needed)
-	[[ -n $glibc ]] || die "libhakmem.so asks for no symbol version of libc"
+	glibc=$(glibc_needed "$file")
+	[[ -n $glibc ]] || die "$file asks for no symbol version of libc"
 	install -d "$tree/DEBIAN"
 	sed -e "s|@VERSION@|$version|" -e "s|@ARCH@|$arch|" -e "s|@MAINTAINER@|$maintainer|" \
 		-e "s|@SIZE@|$size|" -e "s|@GLIBC@|$glibc|" "$mat/$pkg.control" >"$tree/DEBIAN/control"
@@ -126,12 +134,18 @@ strip --strip-unneeded --remove-section=.comment --remove-section=.note \
 	"$lib$libdir/libhakmem.so.$upstream"
 strip --strip-debug --remove-section=.comment --remove-section=.note \
 	--enable-deterministic-archives "$dev$libdir"/*.a
-control libhakmem0
-control libhakmem-dev
+control libhakmem0 "$lib$libdir/libhakmem.so.$upstream"
+control libhakmem-dev "$lib$libdir/libhakmem.so.$upstream"
+if [[ -e $BUILD/hakmem ]]; then
+	strip --strip-unneeded --remove-section=.comment --remove-section=.note "$tools/usr/bin/hakmem"
+	control hakmem-tools "$tools/usr/bin/hakmem"
+else
+	echo "left out: package hakmem-tools (the hakmem command was not built)"
+fi
 # Newer releases add hak_ functions, so whoever links needs at least this one.
 echo "libhakmem ${upstream%%.*} libhakmem0 (>= $upstream)" >"$lib/DEBIAN/shlibs"
 echo "activate-noawait ldconfig" >"$lib/DEBIAN/triggers"
-for pkg in libhakmem0 libhakmem-dev; do
+for pkg in "${packages[@]}"; do
 	find "$out/$pkg" -exec touch -hd "@$SOURCE_DATE_EPOCH" {} +
 	dpkg-deb --root-owner-group --build "$out/$pkg" "$out" >/dev/null
 	rm -r "${out:?}/$pkg"

@@ -14,7 +14,7 @@
 #define STATUS "/proc/self/status"
 #define SAVED "/run/hakmem/topology"
 #define STATUS_BYTES 4096u
-#define TEXT_BYTES (16u << 10)
+#define TEXT_BYTES (64u << 10)
 
 struct hk_numa hk_numa = {.pools = 1, .node_pools = 1, .policy = {HK_NUMA_OFF, 1}, .provider = "none"};
 

@@ -19,6 +19,7 @@
 #define BIN_MAX_BYTES (8u << 20)   /* and at most, on loan */
 #define EMPTY_CHUNKS_MAX 8u       /* kept in a heap: a class's slabs come and go */
 #define SHARED_BATCH_BYTES 512u
+#define SHARED_MAX_BYTES 16384u     /* of a class from the shared heap, before a thread has a slab of its own */
 
 /* ---- partial lists ---- */
 
@@ -285,6 +286,21 @@ struct hk_block *hk_slabs_take(struct hk_heap *heap, unsigned c, uint32_t want, 
 	return list;
 }
 
+/* Many threads that use a little of each class would have a slab of each, 64 KiB, nearly empty: so they share, the
+ * longer the more they are. Blocks that share a line with another thread's don't stay with the thread that
+ * frees them, and would travel: there a second refill is enough for a slab. */
+static bool wants_shared(const struct hk_heap *heap, unsigned c)
+{
+	const struct hk_class_state *cs = &heap->classes[c];
+	size_t heaps = hk_load(&hk_heaps_made) - hk_load(&hk_heaps_in_arenas);
+	if (heap->direct || cs->slabs || c >= HK_TINY_CLASSES)
+		return false;
+	if (!cs->shared_bytes)
+		return true;
+	return hk_classes[c].size >= HK_LINE_BYTES &&
+	       cs->shared_bytes < hk_min(heaps * SHARED_BATCH_BYTES, SHARED_MAX_BYTES);
+}
+
 bool hk_bin_refill(struct hk_heap *heap, unsigned c, bool *zero)
 {
 	struct hk_class_state *cs = &heap->classes[c];
@@ -300,10 +316,11 @@ bool hk_bin_refill(struct hk_heap *heap, unsigned c, bool *zero)
 		n = hk_remote_drain(heap, UINT32_MAX, c, (uint32_t)hk_max(cs->cap, want), &list);
 		heap->count.refill_remote += n != 0;
 	}
-	if (!list && !heap->direct && !cs->slabs && cs->refills == 1 && c < HK_TINY_CLASSES) {
-		uint32_t few = (uint32_t)hk_max(SHARED_BATCH_BYTES / size, 1);
+	if (!list && wants_shared(heap, c)) {
+		uint32_t few = (uint32_t)hk_max(hk_max(SHARED_BATCH_BYTES, cs->shared_bytes / 2) / size, 1);
 		list = hk_shared_take(heap->node, c, few, &n);
 		heap->count.refill_shared += list != NULL;
+		cs->shared_bytes += n * size;
 	}
 	if (!list)
 		list = gather(heap, c, want, (uint32_t)hk_max(cs->cap, want), &n, &fresh);

@@ -58,6 +58,10 @@ static void evict(struct hk_heap *heap, struct hk_slot *slot)
 	} else {
 		slot->tail->next = heap->pending_head;
 	}
+	if (owner->shared) { /* so much less of its own; never nothing again: see wants_shared in bin.c */
+		uint32_t *bytes = &heap->classes[slab->class_index].shared_bytes;
+		*bytes -= *bytes > count * size ? count * size : *bytes - (*bytes != 0);
+	}
 	heap->pending_head = slot->head;
 	heap->pending_chains++;
 	heap->pending_bytes += count * size;

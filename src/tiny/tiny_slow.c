@@ -17,7 +17,6 @@
 
 #define CLOCK_EVERY 32u
 #define TICK_MS 100u
-#define LINE_BYTES 64u
 #define UNBORN_FREES 32u /* served one by one before the thread gets a heap */
 
 /* ---- the frame of every slow path ---- */
@@ -232,7 +231,7 @@ static void push_own(struct hk_heap *heap, struct hk_slab *slab, struct hk_block
 static bool keeps(const struct hk_heap *heap, const struct hk_slab *slab, const void *p)
 {
 	unsigned c = slab->class_index;
-	return heap->bins[c].pops && hk_classes[c].size >= LINE_BYTES &&
+	return heap->bins[c].pops && hk_classes[c].size >= HK_LINE_BYTES &&
 	       hk_pool_of(p) == heap->pool;
 }
 

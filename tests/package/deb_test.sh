@@ -12,6 +12,8 @@ PATH=$PATH:/usr/sbin:/sbin
 preload=/etc/ld.so.preload
 preload_before=$(stat -c '%i %Y %s' $preload 2>/dev/null || echo none)
 left_out=()
+wanted=2
+[[ ! -e $BUILD/hakmem ]] || wanted=3
 
 leave_out() {
 	left_out+=("$*")
@@ -23,12 +25,19 @@ test_build() {
 	out=$BUILD/deb
 	fragment deb >"$tmp/out"
 	sums=$(cd "$out" && sha256sum ./*.deb)
-	check_same "two packages, nothing else" "2 2" \
+	check_same "as many packages as there should be, nothing else" "$wanted $wanted" \
 		"$(find "$out" -mindepth 1 | wc -l) $(wc -l <<<"$sums")"
 	fragment deb >"$tmp/out"
 	check_same "the same tree gives the same packages" "$sums" "$(cd "$out" && sha256sum ./*.deb)"
 	lib_deb=$(echo "$out"/libhakmem0_*.deb)
 	dev_deb=$(echo "$out"/libhakmem-dev_*.deb)
+	tools_deb=
+	if [[ $wanted == 3 ]]; then
+		tools_deb=$(echo "$out"/hakmem-tools_*.deb)
+		check_same "control files of hakmem-tools" "control md5sums" "$(control_files "$tools_deb")"
+		check_same "every library that the command needs is of a package it depends on" "" \
+			"$(undeclared_libraries "$tools_deb")"
+	fi
 	libdir=/usr/lib/$($CC -print-multiarch)
 	check_same "control files of libhakmem0" "control md5sums shlibs triggers" \
 		"$(control_files "$lib_deb")"
@@ -37,6 +46,18 @@ test_build() {
 		"$(dpkg-deb -I "$lib_deb" triggers)"
 	check_same "no package has ld.so.preload" "" \
 		"$( (dpkg-deb -c "$lib_deb"; dpkg-deb -c "$dev_deb") | grep -F ld.so.preload || :)"
+}
+
+# NEEDED libraries of the command whose package is not in Depends.
+undeclared_libraries() {
+	local depends name file package
+	depends=$(dpkg-deb -f "$1" Depends)
+	for name in $(readelf -d "$BUILD/hakmem" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p'); do
+		file=$(ldd "$BUILD/hakmem" | awk -v n="$name" '$1 == n { print $3 }')
+		package=$(dpkg-query -S "$(realpath "$file")" "*/$(basename "$(realpath "$file")")" 2>/dev/null |
+			head -1 | cut -d: -f1)
+		grep -qE "(^|, )$package " <<<"$depends" || echo "$name of $package"
+	done
 }
 
 control_files() {
@@ -59,7 +80,8 @@ test_lintian() {
 		leave_out "lintian (to have it: apt-get install lintian)"
 		return 0
 	fi
-	lintian --allow-root --fail-on error,warning "$lib_deb" "$dev_deb" >"$tmp/out" 2>&1 || {
+	# shellcheck disable=SC2086
+	lintian --allow-root --fail-on error,warning "$lib_deb" "$dev_deb" $tools_deb >"$tmp/out" 2>&1 || {
 		cat "$tmp/out" >&2
 		fail "lintian"
 	}
@@ -108,11 +130,37 @@ test_root() {
 		"$(dpkg --root="$root" --force-not-root --verify 'libhakmem0' 2>&1 || :)"
 	check_installed "$root"
 	check_served "$root"
+	check_tools "$root"
 	check "dpkg -P" dpkg_in "$root" -P libhakmem-dev libhakmem0
 	check_same "purge leaves what was there before, ld.so.preload too" "$before" "$(root_list "$root")"
 	check_same "dpkg has forgotten them" "" \
 		"$(find "$root/var/lib/dpkg/info" -name 'libhakmem*'; \
 			grep -A1 '^Package: libhakmem' "$root/var/lib/dpkg/status" || :)"
+}
+
+# hakmem-tools on top, and away again.
+check_tools() {
+	local root=$1 before f
+	[[ -n $tools_deb ]] || return 0
+	dpkg-query -s libhwloc15 libjansson4 libnuma1 >>"$root/var/lib/dpkg/status" 2>/dev/null || {
+		leave_out "hakmem-tools below a root (its libraries are not installed as packages)"
+		return 0
+	}
+	before=$(root_list "$root")
+	check "dpkg -i hakmem-tools" dpkg_in "$root" -i "$tools_deb"
+	for f in /usr/bin/hakmem /usr/share/man/man1/hakmem.1.gz \
+		/usr/share/bash-completion/completions/hakmem /lib/systemd/system/hakmem-topology.service \
+		/usr/share/doc/hakmem-tools/copyright; do
+		check "installed: $f" test -f "$root$f" -a ! -L "$root$f"
+	done
+	check_same "the unit runs the packaged command" "ExecStart=/usr/bin/hakmem topo --save" \
+		"$(grep ^ExecStart= "$root/lib/systemd/system/hakmem-topology.service")"
+	check_same "the unit is not enabled" "" "$(find "$root/etc" -name 'hakmem*')"
+	check "packaged command" "$root/usr/bin/hakmem" run -- "$tmp/plain" >"$tmp/out"
+	check_same "the packaged command takes the packaged library" \
+		"$(who "$root$libdir/libhakmem.so.$soversion" 1)" "$(cat "$tmp/out")"
+	check "dpkg -P hakmem-tools" dpkg_in "$root" -P hakmem-tools
+	check_same "purge of hakmem-tools leaves the rest" "$before" "$(root_list "$root")"
 }
 
 check_installed() {

@@ -28,6 +28,9 @@ expected_files() {
 	for f in $(functions); do
 		echo "$prefix/share/man/man3/$f.3"
 	done
+	[[ ! -e $BUILD/hakmem ]] || echo "$prefix/bin/hakmem" "$prefix/share/man/man1/hakmem.1" \
+		"$prefix/lib/systemd/system/hakmem-topology.service" \
+		"$prefix/share/bash-completion/completions/hakmem"
 }
 
 files_below() {
@@ -45,8 +48,8 @@ test_destdir() {
 	check_same "soname" "libhakmem.so.$soversion" \
 		"$(readelf -d "$dest$libdir/libhakmem.so" | sed -n 's/.*SONAME.*\[\(.*\)\]/\1/p')"
 	check "same library" cmp -s "$BUILD/libhakmem.so" "$dest$libdir/libhakmem.so"
-	check_same "nothing executable or writable by others" "" \
-		"$(find "$dest" -type f -perm /133)"
+	check_same "nothing executable but the command, nothing writable by others" "" \
+		"$(find "$dest" -type f \( -perm /022 -o -perm /111 ! -path '*/bin/hakmem' \))"
 	fragment uninstall DESTDIR="$dest" PREFIX=/usr LIBDIR=$libdir >"$tmp/out"
 	check "uninstall leaves nothing below DESTDIR" test ! -e "$dest"
 	if fragment uninstall DESTDIR="$dest" PREFIX=/usr >"$tmp/out" 2>&1; then
@@ -65,6 +68,7 @@ test_prefix() {
 		"$( (expected_files "$prefix" "$prefix/lib"; echo "$prefix/lib/libother.so.1") |
 			tr ' ' '\n' | sed "s|^$prefix||" | LC_ALL=C sort)" "$(files_below "$prefix")"
 	test_programs "$prefix"
+	test_tool "$prefix"
 	test_pages "$prefix/share/man"
 	fragment uninstall PREFIX="$prefix" >"$tmp/out"
 	check_same "uninstall leaves what was there before" "$before" "$(file_list "$prefix")"
@@ -141,8 +145,31 @@ test_programs() {
 		"$(who "$prefix/lib/libhakmem.so" 1)" "$(cat "$tmp/out")"
 }
 
+# The installed command finds the library that was installed with it.
+test_tool() {
+	local prefix=$1 libdir=$prefix/lib
+	[[ -e $BUILD/hakmem ]] || {
+		echo "skipped: the hakmem command (not built: install libhwloc-dev libnuma-dev libjansson-dev)"
+		return 0
+	}
+	check_same "hakmem --version" "hakmem $version" "$("$prefix/bin/hakmem" --version)"
+	check "hakmem run" "$prefix/bin/hakmem" run -- "$tmp/plain" >"$tmp/out"
+	check_same "hakmem run takes the installed library" \
+		"$(who "$libdir/libhakmem.so.$soversion" 1)" "$(cat "$tmp/out")"
+	check_same "the unit runs the installed command" "ExecStart=$prefix/bin/hakmem topo --save" \
+		"$(grep ^ExecStart= "$libdir/systemd/system/hakmem-topology.service")"
+	if command -v systemd-analyze >/dev/null; then
+		# Only this unit's own lines: others of the system may have something to say.
+		check_same "systemd-analyze verify" "" "$(SYSTEMD_LOG_LEVEL=warning systemd-analyze verify --man=no \
+			"$libdir/systemd/system/hakmem-topology.service" 2>&1 | grep -F hakmem || :)"
+	else
+		echo "skipped: systemd-analyze verify (not installed)"
+	fi
+}
+
 test_pages() {
-	local man=$1 f page
+	local man=$1 f page pages="man3/hakmem.3 man7/hakmem.7"
+	[[ ! -e $BUILD/hakmem ]] || pages+=" man1/hakmem.1"
 	for f in $(functions); do
 		check_same "$f.3 is a link" ".so man3/hakmem.3" "$(cat "$man/man3/$f.3")"
 		check "$f in the synopsis of hakmem(3)" \
@@ -157,7 +184,7 @@ test_pages() {
 		check "$f in hakmem(7)" grep -qE "^\.B $f$" "$man/man7/hakmem.7"
 	done
 	check_same "no placeholder is left" "" "$(grep -rlE '@[A-Z]+@' "$man" || :)"
-	for page in man3/hakmem.3 man7/hakmem.7; do
+	for page in $pages; do
 		if command -v man >/dev/null; then
 			check_same "man --warnings $page" "" \
 				"$(man --warnings -E UTF-8 -l -Tutf8 "$man/$page" 2>&1 >/dev/null)"
