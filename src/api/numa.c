@@ -33,10 +33,11 @@ HK_EXPORT int hak_thread_node(void)
 	return hk_numa.os[hk_heap_is_born(heap) ? heap->node : hk_node_here()];
 }
 
-/* The pool over several nodes has no policy before someone asks for one: the first to do so says which. */
+/* All threads share the one pool over several nodes: the last that asks says how it is spread, from here on. */
 static void spread(enum hk_numa_kind kind)
 {
 	unsigned pool = hk_numa.node_pools;
+	hk_store(&hk_numa.spread_kind, kind);
 	uintptr_t first = hk_super_base(hk_stripe_first(pool));
 	size_t bytes = hk_load(&hk_region.stripe[pool].reserved_bytes);
 	if (bytes && hk_node_may_call() && hk_node_spread(kind, first, bytes))

@@ -181,12 +181,12 @@ int hk_lent_grow(struct hk_pool *pool, size_t count, size_t align)
 		return -ENOMEM;
 	if (lent->first && !lent->supers && count == 1 && align == 1)
 		first = borrow(pool, lent->first, count, align);
-	for (unsigned k = 0; first == HK_NO_SUPER && (from = hk_pool_next(lender, k)); k++) {
+	if (first == HK_NO_SUPER)
+		first = borrow(pool, lender, count, align);
+	for (unsigned k = 0; first == HK_NO_SUPER && !lent->strict && (from = hk_pool_next(lender, &k));) {
 		first = borrow(pool, from, count, align);
-		if (k && first != HK_NO_SUPER)
+		if (first != HK_NO_SUPER)
 			lent->fallbacks += count;
-		if (lent->strict)
-			break;
 	}
 	if (first == HK_NO_SUPER)
 		return -ENOMEM;

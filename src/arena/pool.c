@@ -10,18 +10,22 @@
 
 struct hk_pool hk_pools[HK_POOLS_MAX];
 
-struct hk_pool *hk_pool_next(struct hk_pool *pool, unsigned k)
+struct hk_pool *hk_pool_next(struct hk_pool *pool, unsigned *k)
 {
-	unsigned spread = hk_numa.node_pools, index, small;
-	if (!k)
-		return pool;
+	unsigned index, node, small;
 	if (pool->arena)
 		return NULL;
-	small = hk_pool_index(pool) - hk_stripe_node(hk_pool_index(pool));
-	index = hk_pool_index(pool) - small;
-	if (index == spread && index < hk_numa.pools) /* has no node: all of them come after it */
-		k--;
-	return k < spread ? &hk_pools[small + hk_node_order(index, k)] : NULL;
+	index = hk_stripe_node(hk_pool_index(pool));
+	small = hk_pool_index(pool) - index;
+	while (++*k <= hk_numa.node_pools) {
+		if (index < hk_numa.node_pools && *k == hk_numa.node_pools)
+			break; /* the 0th was itself */
+		/* The pool of several nodes has no node: all others come after it. */
+		node = hk_node_order(index, index < hk_numa.node_pools ? *k : *k - 1);
+		if (hk_numa.policy.kind != HK_NUMA_BIND || hk_numa.policy.mask >> node & 1)
+			return &hk_pools[small + node];
+	}
+	return NULL;
 }
 
 /* ---- buckets: CHUNKED SuperSlabs by how many chunks they have free ---- */

@@ -99,8 +99,8 @@ HK_INLINE bool hk_is_ours(const void *p)
  * off what the pools may keep resident. */
 extern size_t hk_held_bytes; /* [A] */
 
-/* The pools that serve where POOL has no memory, nearest first: K = 1, 2, ...; NULL: no more. K = 0: itself. */
-struct hk_pool *hk_pool_next(struct hk_pool *pool, unsigned k);
+/* The pools that may serve where POOL has no memory, nearest first: *K is 0 before the first call. NULL: no more. */
+struct hk_pool *hk_pool_next(struct hk_pool *pool, unsigned *k);
 
 /* COUNT (1..31) chunks in one SuperSlab, aligned to ALIGN chunks (a power of two, <= 32), marked
  * with code KIND. *ZERO says whether they read as zero. NULL: out of memory. */

@@ -99,17 +99,19 @@ static void make_pools(void)
 		index_of[n] = (uint8_t)i;
 		hk_numa.os[n++] = (int16_t)node->os;
 	}
-	for (unsigned p = 0; n > 1 && p < n; p++)
+	for (unsigned p = 0; hk_table.count > 1 && p < n; p++)
 		hk_numa.turned_away[p] = hk_node_turned_away(p);
 	hk_numa.pools = hk_numa.node_pools = hk_max(n, 1);
 	if (n > 1)
 		hk_numa.os[hk_numa.pools++] = -1;
 }
 
-/* Nodes without processors are memory behind a bus: last, whatever their distance. */
+/* Nodes without processors are memory behind a bus: last, whatever their distance, but for themselves. */
 static unsigned rank(unsigned from, unsigned pool)
 {
 	const struct hk_node *to = &hk_table.node[index_of[pool]];
+	if (index_of[pool] == from)
+		return 0;
 	return (to->cpus ? 0u : 1u << 16) + hk_table.node[from].distance[index_of[pool]];
 }
 
@@ -192,7 +194,7 @@ void hk_node_place(unsigned pool, uintptr_t where, size_t bytes)
 	if (!hk_node_is_placed(pool))
 		return;
 	if (pool == hk_numa.node_pools) {
-		rc = hk_node_spread(policy->kind, where, bytes);
+		rc = hk_node_spread(hk_numa.spread_kind, where, bytes);
 	} else if (policy->kind == HK_NUMA_BIND && policy->mask >> pool & 1) {
 		set_of(policy->mask, &set);
 		rc = hk_os_place(where, bytes, HK_OS_BIND, &set, hk_numa.os[pool]);
@@ -244,6 +246,7 @@ static void choose_policy(void)
 			       why, nodes);
 		hk_numa.asked = !why && hk_numa.policy.kind != HK_NUMA_AUTO;
 	}
+	hk_numa.spread_kind = hk_numa.policy.kind;
 	hk_numa.may_ask = hk_numa.pools > 1 && (hk_numa.asked || !is_filtered());
 	if (hk_numa.policy.kind == HK_NUMA_AUTO && hk_numa.may_ask)
 		hk_numa.own = hk_policy_of_process(&hk_numa.policy);

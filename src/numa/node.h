@@ -37,6 +37,7 @@ struct hk_numa {
 	bool asked;               /* [C] by HAKMEM_NUMA, whatever filter is in force */
 	bool own;                 /* [C] the process has a policy of its own, and policy is that */
 	struct hk_policy policy;  /* [C] of the process */
+	enum hk_numa_kind spread_kind; /* [A] of the pool over several nodes: weighted, else plain interleave */
 	const char *provider;     /* [C] of the table: inherited, file, sysfs, none */
 	int16_t os[HK_NODES_MAX]; /* [C] the OS's id of a pool's node, -1: several */
 	uint64_t refused;         /* [A] placements that the kernel would not have */

@@ -37,7 +37,7 @@ static const char *parse_nodes(const char *list, struct hk_policy *out)
 		return "one node is wanted";
 	while (hk_list_next(&rest, HK_OS_NODES, &first, &last))
 		for (unsigned os = first; os <= last; os++) {
-			unsigned index = hk_table.count ? hk_table_find(os) : os == 0 ? 0 : HK_NO_NODE;
+			unsigned index = hk_table.count ? hk_table_find(os) : hk_node_find((int)os) == 0 ? 0 : HK_NO_NODE;
 			if (index == HK_NO_NODE)
 				return "no such node";
 			if (hk_table.count && !hk_table.node[index].mib)

@@ -220,7 +220,7 @@ static struct hk_slab *slab_new(struct hk_heap *heap, unsigned c)
 		slab = heap->arena ? NULL : hk_heap_adopt(heap, c, true);
 		parked = slab != NULL;
 		heap->count.refill_far += parked;
-		for (unsigned k = 1; !slab && (pool = hk_pool_next(home, k)); k++)
+		for (unsigned k = 0; !slab && (pool = hk_pool_next(home, &k));)
 			slab = hk_slab_new(pool, c, heap);
 		if (!slab)
 			return NULL;

@@ -30,16 +30,16 @@ static void *alloc_from(struct hk_pool *pool, size_t size, size_t align, bool *z
 
 void *hk_span_alloc(struct hk_pool *pool, size_t size, size_t align, bool *zero)
 {
-	struct hk_pool *from;
-	for (unsigned k = 0; (from = hk_pool_next(pool, k)); k++) {
-		void *p = alloc_from(from, size, align, zero);
-		if (p) {
-			if (k)
-				hk_add(&pool->count.fallbacks, 1);
-			return p;
-		}
-	}
-	return NULL;
+	struct hk_pool *other;
+	unsigned k = 0;
+	void *p = alloc_from(pool, size, align, zero);
+	if (HK_LIKELY(p))
+		return p;
+	while (!p && (other = hk_pool_next(pool, &k)))
+		p = alloc_from(other, size, align, zero);
+	if (p)
+		hk_add(&pool->count.fallbacks, 1);
+	return p;
 }
 
 void hk_span_free(void *p)

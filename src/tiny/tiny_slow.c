@@ -104,9 +104,13 @@ HK_COLD void *hk_alloc_at(unsigned node, size_t size)
 	hk_fork_check();
 	if (!hk_heap_is_born(heap))
 		heap = hk_heap_birth();
-	if (heap && heap->home)
+	if (!heap) { /* past the thread's end */
+		void *p = alloc_from(node, size, HK_GRANULE, class_for(size, HK_GRANULE), &zero);
+		return p ? p : out_of_memory();
+	}
+	if (heap->home)
 		heap = heap->home;
-	if (!heap || heap->node == node || is_busy(heap) || size > PTRDIFF_MAX)
+	if (heap->node == node || is_busy(heap) || size > PTRDIFF_MAX)
 		return hk_alloc_slow(size, HK_GRANULE, NULL);
 	enter(heap);
 	void *p = alloc_from(node, size, HK_GRANULE, class_for(size, HK_GRANULE), &zero);

@@ -27,6 +27,9 @@ UNIT_CFLAGS := -std=gnu11 -D_GNU_SOURCE -g -O1 -fPIE -fno-builtin-malloc -fno-bu
 # TSan knows no memory where the region stands usually: unit_tsan.c puts it elsewhere.
 comma := ,
 UNIT_LDFLAGS := $(VARIANT_LDFLAGS) $(if $(filter tsan,$(VARIANT)),-Wl$(comma)--wrap=hk_os_reserve)
+# These have the files of machines that this one is not.
+UNIT_MACHINE := $(UNIT_OUT)/node_test $(UNIT_OUT)/placement_test
+$(UNIT_MACHINE) $(UNIT_OUT)/table_test: UNIT_LDFLAGS += -Wl,--wrap=hk_os_read
 UNIT_SUPPORT := $(UNIT_OUT)/unit.o $(if $(filter tsan,$(VARIANT)),$(UNIT_OUT)/unit_tsan.o)
 UNIT_HAS_CMOCKA := $(shell printf '\043include <stdarg.h>\n\043include <stddef.h>\n\043include <stdint.h>\n\043include <setjmp.h>\n\043include <cmocka.h>\n' | $(CC) -x c -fsyntax-only - >/dev/null 2>&1 && echo yes)
 UNIT_VARIANTS ?= debug asan ubsan tsan
@@ -44,7 +47,9 @@ $(UNIT_PROGRAMS): $(UNIT_OUT)/%: $(UNIT_OUT)/%.o $(UNIT_SUPPORT) $(UNIT_CORE)
 	@echo '  LD $@'
 	@$(CC) -pthread -o $@ $^ $(UNIT_LDFLAGS) $(LDFLAGS) -lcmocka -ldl
 
-.SECONDARY: $(UNIT_PROGRAMS:%=%.o) $(UNIT_SUPPORT)
+$(UNIT_MACHINE): $(UNIT_OUT)/machine.o
+
+.SECONDARY: $(UNIT_PROGRAMS:%=%.o) $(UNIT_SUPPORT) $(UNIT_OUT)/machine.o
 
 check-unit: unit-programs
 ifeq ($(UNIT_HAS_CMOCKA),yes)
@@ -66,4 +71,4 @@ check-abi: $(LIB)
 mutants:
 	@$(PYTHON) tests/mutants/mutants.py $(MUTANTS_ARGS)
 
--include $(UNIT_PROGRAMS:%=%.d) $(UNIT_OUT)/unit.d
+-include $(UNIT_PROGRAMS:%=%.d) $(UNIT_OUT)/unit.d $(UNIT_OUT)/machine.d
