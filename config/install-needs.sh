@@ -4,6 +4,7 @@
 #   build      compiler, make, libc's headers
 #   try        the allocators that hakmem is compared with
 #   check      what the tests need beyond that
+#   bench      the real programs of the benchmark suite (no service is started)
 #   programs   the real programs of tests/preload (none of their services is started)
 #
 # As root, or where sudo asks no password; elsewhere, and where apt-get fails, one line says what to
@@ -13,9 +14,11 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 build=(gcc make libc6-dev binutils python3)
-try=(libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4)
+try=(libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 libtbbmalloc2)
 check=(libcmocka-dev g++ lintian mandoc man-db pkg-config libhwloc-dev libnuma-dev libjansson-dev
-	qemu-system-x86 busybox liburing-dev clang)
+	qemu-system-x86 liburing-dev clang valgrind chromium)
+bench=(redis-server redis-tools memcached postgresql sqlite3 nodejs perl lua5.4 ghostscript z3 rocksdb-tools
+	xz-utils git gcc numactl linux-perf)
 
 say() {
 	echo "install: $*"
@@ -83,9 +86,10 @@ for group; do
 	build) wanted+=("${build[@]}") ;;
 	try) wanted+=("${try[@]}") ;;
 	check) wanted+=("${check[@]}") ;;
+	bench) wanted+=("${bench[@]}") ;;
 	programs) programs=1 ;;
 	*)
-		say "no such group: $group (build, try, check, programs)" >&2
+		say "no such group: $group (build, try, check, bench, programs)" >&2
 		exit 2
 		;;
 	esac
