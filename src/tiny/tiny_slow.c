@@ -306,16 +306,49 @@ HK_NOINLINE static void free_other(void *p)
 	free_span(heap, p);
 }
 
+#define KEPT_OFFSET (offsetof(struct hk_heap, bins) + (HK_LINE_BYTES / HK_GRANULE - 1) * sizeof(struct hk_bin))
+
+/* What free_other does with the two kinds of blocks that it sees most: medium ones of this heap, and tiny ones of
+ * another that stay here (see keeps). False: something about P is not that simple. */
+HK_INLINE bool free_simply(struct hk_heap *heap, void *p)
+{
+	size_t index = hk_super_index(p);
+	struct hk_slab *slab;
+	if (!hk_region_may_have(p) || !hk_super_is_there(index))
+		return false;
+	const struct hk_super *s = hk_super_at(index);
+	if (hk_load(&s->state) != HK_SUPER_CHUNKED || hk_load(&s->pool) != heap->pool || is_busy(heap))
+		return false;
+	unsigned chunk = hk_chunk_index(p), first;
+	uint16_t code = hk_load(&s->code[chunk]);
+	if (hk_code_kind(code) == HK_CODE_TINY) {
+		slab = hk_slab_of_tiny(p);
+		const struct hk_bin *bin = (struct hk_bin *)((char *)heap + slab->bin_offset);
+		if (slab->bin_offset < KEPT_OFFSET || !hk_load(&slab->tag) || !bin->pops || !hk_slab_divides(slab, p))
+			return false;
+		heap->count.ss_kept += hk_load(&slab->heap) != heap;
+	} else {
+		first = chunk - hk_code_back(code);
+		if (hk_code_kind(hk_load(&s->code[first])) != HK_CODE_MEDIUM)
+			return false;
+		slab = hk_slab_at(index, first);
+		if (!slab || hk_load(&slab->heap) != heap)
+			return false;
+		const struct hk_class *c = &hk_classes[slab->class_index];
+		size_t offset = (uintptr_t)p - slab->base;
+		uint32_t i = hk_class_index(c, offset);
+		if ((size_t)i * c->size != offset || i >= hk_load(&slab->carved))
+			return false;
+	}
+	push_own(heap, slab, p);
+	return true;
+}
+
 HK_NOINLINE void hk_free_slow(void *p)
 {
 	struct hk_heap *heap = hk_heap_mine();
 	if (!p)
 		return;
-	if (HK_UNLIKELY(!hk_is_ours(p))) {
-		if (hk_heap_is_born(heap) && !hk_reentry_has(p))
-			heap->count.early_foreign++;
-		return hk_foreign_free(p);
-	}
 	/* Another thread's block whose slab is in a slot already: it was looked up then. */
 	struct hk_slab *slab = hk_slab_of_tiny(p);
 	struct hk_slot *slot = hk_slot_of(heap, slab);
@@ -327,7 +360,13 @@ HK_NOINLINE void hk_free_slow(void *p)
 		slot->room--;
 		return;
 	}
-	free_other(p);
+	if (HK_LIKELY(free_simply(heap, p)))
+		return;
+	if (HK_LIKELY(hk_is_ours(p)))
+		return free_other(p);
+	if (hk_heap_is_born(heap) && !hk_reentry_has(p))
+		heap->count.early_foreign++;
+	hk_foreign_free(p);
 }
 
 /* ---- the rest ---- */
