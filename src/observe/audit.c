@@ -18,7 +18,7 @@ struct batch {
 	unsigned bytes[BATCH]; /* that the page stands for */
 	int node[BATCH];
 	unsigned count;
-	uint64_t small_off; /* of these that were off, small ones */
+	uint64_t small_off, huge_off; /* pages that were off */
 	int os; /* the node where they should be */
 };
 
@@ -36,6 +36,7 @@ static int ask(struct batch *b, struct hk_placement *sum)
 			continue;
 		sum->off_bytes += b->bytes[i];
 		b->small_off += b->bytes[i] == HK_PAGE_BYTES;
+		b->huge_off += b->bytes[i] == HK_SUPER_BYTES;
 	}
 	b->count = 0;
 	return 0;
@@ -83,19 +84,17 @@ static int walk(unsigned stripe, bool huge, uint32_t until_ms, struct batch *b, 
 int hk_placement(unsigned node, uint32_t until_ms, struct hk_placement *sum)
 {
 	struct batch b = {.os = hk_numa.os[node]};
-	uint64_t before = sum->off_bytes;
 	bool huge = all_huge();
 	if (b.os < 0)
 		return 0; /* several nodes: nowhere off */
 	int rc = walk(node, huge, until_ms, &b, sum);
 	if (!rc)
 		rc = walk(hk_region.nodes + node, huge, until_ms, &b, sum);
-	uint64_t off = sum->off_bytes - before;
-	if (off) {
-		/* An event is an allocation: of one page of whichever size. */
+	if (b.small_off + b.huge_off) {
+		/* An event is an allocation of one page; which size is not told, so the large ones come first. */
 		uint64_t events = hk_node_turned_away(node) - hk_numa.turned_away[node];
-		uint64_t size = b.small_off ? HK_PAGE_BYTES : HK_SUPER_BYTES;
-		sum->forced_bytes += events > off / size ? off : events * size;
+		uint64_t forced = hk_min(events, b.huge_off);
+		sum->forced_bytes += forced * HK_SUPER_BYTES + hk_min(events - forced, b.small_off) * HK_PAGE_BYTES;
 	}
 	return rc;
 }
