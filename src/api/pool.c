@@ -112,7 +112,7 @@ static struct cache *claim_locked(struct hak_pool *pool, uintptr_t me)
 	struct cache *cache = pool->unused;
 	if (!slot || !cache)
 		return NULL;
-	pool->unused = cache->next;
+	hk_store(&pool->unused, cache->next);
 	cache->next = NULL;
 	pool->caches++;
 	slot->cache = cache;

@@ -133,13 +133,16 @@ static size_t borrow(struct hk_pool *pool, struct hk_pool *lender, size_t count,
 	return first;
 }
 
-static void give_back(size_t first, size_t count)
+/* TOUCHED: pages may be there that no block was in. */
+static void give_back(size_t first, size_t count, bool touched)
 {
 	struct hk_pool *lender = &hk_pools[(hk_super_base(first) - hk_region.base) >> hk_region.stripe_shift];
 	hk_lock(&lender->lock);
 	for (size_t i = first; i < first + count; i++) {
 		struct hk_super *s = hk_super_at(i);
 		hk_store(&s->pool, lender);
+		if (touched)
+			s->zero = 0; /* warm, or it would stay resident and uncounted */
 		if (!(s->flags & HK_SUPER_HUGETLB))
 			s->flags &= (uint8_t)~HK_SUPER_UNPURGEABLE;
 	}
@@ -193,7 +196,7 @@ int hk_lent_grow(struct hk_pool *pool, size_t count, size_t align)
 	int rc = prepare(lent, first, count);
 	if (rc) {
 		undo(lent, first, count);
-		give_back(first, count);
+		give_back(first, count, true);
 		return rc;
 	}
 	if (lent->lock)
@@ -310,7 +313,7 @@ void hk_lent_return(struct hk_pool *pool)
 			continue;
 		}
 		undo(lent, first, count);
-		give_back(first, count);
+		give_back(first, count, lent->populate || lent->lock || lent->touched);
 	}
 	lent->all = lent->spare_head = 0;
 	lent->supers = lent->spare = 0;

@@ -42,6 +42,7 @@ struct hk_lent {
 	uint8_t page_shift;       /* [C] of hugetlb pages; 0: none are asked for */
 	bool strict;              /* [C] these pages on this node, or nothing */
 	bool populate, lock, no_dump; /* [C] before anyone gets a block of it */
+	bool touched;             /* [C] by a thread of its own */
 	uint64_t fallbacks;       /* [L:pool] SuperSlabs that came from another node or on other pages than asked */
 	void (*watcher)(void *arg, void *where, size_t bytes); /* [L:pool] told of what is new; or NULL */
 	void *watcher_arg;

@@ -215,6 +215,7 @@ void *hk_arena_alloc_in(struct hk_pool *pool, size_t size)
 
 void hk_arenas_leave(struct hk_heap *home, struct hk_heap *to)
 {
+	memset(home->seats, 0, sizeof(home->seats));
 	if (!home->guests)
 		return;
 	hk_lock(&lock);

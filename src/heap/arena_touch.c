@@ -22,6 +22,7 @@ static void *run(void *arg)
 int hk_arena_touch(struct hk_arena *arena)
 {
 	arena->touch_stop = false;
+	arena->pool.lent.touched = true;
 	int rc = pthread_create(&arena->toucher, NULL, run, arena);
 	arena->touching = !rc;
 	return -rc;

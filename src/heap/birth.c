@@ -160,6 +160,7 @@ static struct hk_heap *obtain(unsigned node)
 	heap->exit_rounds = heap->drift = heap->busy = 0;
 	heap->policy_mask = 0;
 	heap->pushes = 0;
+	memset(heap->seats, 0, sizeof(heap->seats)); /* of the thread that had it before */
 	heap->ticked_ms = hk_os_clock_ms();
 	return heap;
 }
@@ -205,8 +206,8 @@ struct hk_heap *hk_heap_move(struct hk_heap *heap, unsigned node)
 	to->count.heap_moves++;
 	to->busy = 1; /* a signal handler that mallocs is served apart until the old heap is parked */
 	hk_heap_tls = to;
-	hk_arenas_leave(heap, to);
 	memcpy(to->seats, heap->seats, sizeof(to->seats));
+	hk_arenas_leave(heap, to);
 	hk_heap_park(heap);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	to->busy = 0;

@@ -13,6 +13,7 @@
 #define OWN_MIN_BYTES (64u << 10)
 #define BORROW_BYTES (64u << 10)
 #define BATCH_BLOCKS 16u           /* ... or that many */
+#define DRAIN_BLOCKS 8u            /* flushed at a time by a program that only frees */
 #define CARVE_FIRST_BYTES 4096u    /* the page that a small program touches */
 #define CARVE_BYTES 16384u
 #define BIN_FIRST_BYTES 6144u      /* cap of a class to begin with */
@@ -473,6 +474,9 @@ bool hk_bin_spent(struct hk_heap *heap, unsigned c)
 		class_open(heap, c);
 	cs->used = true;
 	uint32_t n = hk_bin_length(heap, c);
+	if (cs->draining && !heap->bins[c].pops)
+		return false;
+	cs->draining = false;
 	if (n > cs->cap - cs->cap / 8) {
 		/* Grows where it runs over and empty in turn; a program that only frees needs no more. */
 		if (!cs->refills || !grow(heap, c))
@@ -489,10 +493,14 @@ bool hk_bin_spent(struct hk_heap *heap, unsigned c)
 void hk_bin_overflow(struct hk_heap *heap, unsigned c)
 {
 	struct hk_class_state *cs = &heap->classes[c];
-	/* Nothing was taken meanwhile: the program frees, and walking to the middle is for nothing. */
+	/* Nothing was taken meanwhile: the program frees, and walking to the middle is for nothing. From then on few at a
+	 * time go to their slabs, while the links that their frees wrote are still in the store buffer: a longer list of
+	 * cold blocks is read at the latency of memory, one after the other. */
 	uint32_t keep = heap->bins[c].pops ? cs->cap / 2 : 0;
+	cs->draining = !keep;
 	cs->refills = 0;
 	heap->count.bin_flushed++;
 	hk_bin_cut(heap, c, keep);
-	hk_bin_grant(heap, c, keep, (int32_t)(cs->cap - keep));
+	uint32_t budget = cs->cap - keep;
+	hk_bin_grant(heap, c, keep, (int32_t)(cs->draining ? hk_min(budget, DRAIN_BLOCKS) : budget));
 }

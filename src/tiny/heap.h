@@ -64,6 +64,7 @@ struct hk_class_state {
 	uint32_t slabs;        /* [L:heap] of this class */
 	uint32_t shared_bytes; /* [L:heap] taken from the shared heap and not sent back, about; 0 only before the first */
 	bool used;             /* [L:heap] refilled or flushed since the last tick */
+	bool draining;         /* [O] the program frees and takes nothing: see hk_bin_overflow */
 };
 
 #define HK_SEATS 8u /* arenas that a thread finds its heap of at once */

@@ -169,6 +169,8 @@ void *hk_alloc_in(struct hk_heap *heap, size_t size, size_t align, bool *zero)
 	}
 	if (HK_UNLIKELY(is_busy(heap))) {
 		heap->count.early_reentry++;
+		if (heap->arena)
+			return out_of_memory(); /* what is kept for such calls is in no arena */
 		void *p = hk_reentry_alloc(size, align);
 		return p ? p : out_of_memory();
 	}
