@@ -77,5 +77,5 @@ clean:
 
 -include $(OBJ:.o=.d)
 -include tool/tool.mk src/uring/uring.mk config/install.mk bench/bench.mk bench/programs/programs.mk bench/suite/suite.mk tests/tests.mk
--include tests/preload/preload.mk tests/unit/unit.mk tests/numa/numa.mk tests/arena/arena.mk
+-include bench/bench_arena.mk tests/preload/preload.mk tests/unit/unit.mk tests/numa/numa.mk tests/arena/arena.mk
 -include examples/examples.mk tests/check.mk

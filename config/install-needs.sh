@@ -16,7 +16,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 build=(gcc make libc6-dev binutils python3)
 try=(libmimalloc2.0 libjemalloc2 libtcmalloc-minimal4 libtbbmalloc2)
 check=(libcmocka-dev g++ lintian mandoc man-db pkg-config libhwloc-dev libnuma-dev libjansson-dev
-	qemu-system-x86 liburing-dev clang valgrind chromium)
+	qemu-system-x86 liburing-dev clang valgrind
+	chromium)
 bench=(redis-server redis-tools memcached postgresql sqlite3 nodejs perl lua5.4 ghostscript z3 rocksdb-tools
 	xz-utils git gcc numactl linux-perf)
 

@@ -79,8 +79,9 @@ put_text() {
 	put 644 "$work/text" "$1"
 }
 
+# public_functions HEADER...: what they declare.
 public_functions() {
-	sed 's://.*$::' include/hakmem/hakmem.h | tr '\n' ' ' | sed 's:/\*:\n&:g; s:\*/:&\n:g' |
+	cat "$@" | sed -e '/^typedef/d' -e 's://.*$::' | tr '\n' ' ' | sed 's:/\*:\n&:g; s:\*/:&\n:g' |
 		grep -v '^/\*' | grep -oE '\bhak_[a-z0-9_]+\(' | tr -d '(' | sort -u
 }
 
@@ -97,8 +98,12 @@ install_library() {
 install_man() {
 	local f
 	sed "s|@VERSION@|$version|" docs/man/hakmem.3 | put_text "$MANDIR/man3/hakmem.3"
-	for f in $(public_functions); do
+	for f in $(public_functions include/hakmem/hakmem.h); do
 		echo ".so man3/hakmem.3" | put_text "$MANDIR/man3/$f.3"
+	done
+	sed "s|@VERSION@|$version|" docs/man/hak_arena.3 | put_text "$MANDIR/man3/hak_arena.3"
+	for f in $(public_functions include/hakmem/arena.h include/hakmem/pool.h); do
+		echo ".so man3/hak_arena.3" | put_text "$MANDIR/man3/$f.3"
 	done
 	config/man-options.sh docs/man/hakmem.7 |
 		sed -e "s|@VERSION@|$version|" -e "s|@DATADIR@|$DATADIR|" -e "s|@DOCDIR@|$DOCDIR|" |
@@ -107,7 +112,7 @@ install_man() {
 
 install_data() {
 	local f
-	for f in include/hakmem/*.h; do
+	for f in include/hakmem/*.h include/hakmem/*.hpp; do
 		put 644 "$f" "$INCLUDEDIR/hakmem/${f##*/}"
 	done
 	for f in config/*.conf; do

@@ -69,6 +69,12 @@ static void set_pages(struct hk_lent *lent, const struct hak_arena_options *o, u
 		lent->page_shift = HK_GIB_SHIFT;
 }
 
+static void ready(void *arg, void *where, size_t bytes)
+{
+	bool *done = arg;
+	*done = hk_slab_headers_ready(hk_super_index(where), bytes >> HK_SUPER_SHIFT) && *done;
+}
+
 static int fill(struct hk_arena *arena, const struct hak_arena_options *o)
 {
 	struct hk_lent *lent = &arena->pool.lent;
@@ -83,7 +89,11 @@ static int fill(struct hk_arena *arena, const struct hak_arena_options *o)
 	if (supers) {
 		hk_lock(&arena->pool.lock);
 		rc = hk_lent_grow(&arena->pool, supers, 1);
+		bool done = true;
+		if (!rc && (lent->populate || lent->lock))
+			hk_lent_each(&arena->pool, ready, &done);
 		hk_unlock(&arena->pool.lock);
+		rc = done ? rc : -ENOMEM;
 	}
 	return rc;
 }

@@ -152,7 +152,7 @@ HK_EXPORT size_t hak_malloc_usable_size(void *ptr)
 
 HK_EXPORT int hak_owns(const void *ptr)
 {
-	if (!hk_region_has(ptr))
+	if (!hk_is_ours(ptr))
 		return 0;
 	struct hk_found f = hk_find(ptr);
 	return f.kind == HK_FOUND_BLOCK ? hk_load(&f.slab->tag) != 0 : f.kind != HK_FOUND_NOTHING;

@@ -111,7 +111,33 @@ static bool change_pages(struct hk_pool *lender, size_t first, size_t count, uns
 		if (s->zero != ~0u && !hk_os_purge(hk_super_base(i), HK_SUPER_BYTES))
 			s->zero = ~0u;
 	}
-	return hk_hugetlb_map_locked(lender, first, count, shift);
+	if (!hk_hugetlb_map_locked(lender, first, count, shift))
+		return false;
+	for (size_t i = first; i < first + count; i++)
+		hk_super_set_free_locked(lender, i, false); /* they are taken */
+	return true;
+}
+
+/* The lender's first SuperSlabs are on small pages for good. */
+static bool wrong_pages(const struct hk_lent *lent, const struct hk_pool *lender, size_t first, size_t count)
+{
+	if (lender != lent->parent || hk_pool_index(lender) >= hk_region.nodes)
+		return false;
+	for (size_t i = first; i < first + count; i++)
+		if (hk_super_at(i)->flags & HK_SUPER_SMALL)
+			return true;
+	return false;
+}
+
+/* COUNT that are not those: what is wrong is held until others are found. */
+static size_t take_right(struct hk_pool *pool, struct hk_pool *lender, size_t count, size_t align)
+{
+	size_t first = hk_supers_take_locked(lender, count, align), next;
+	if (first == HK_NO_SUPER || !wrong_pages(&pool->lent, lender, first, count))
+		return first;
+	next = take_right(pool, lender, count, align); /* as deep as there are starters */
+	hk_supers_give_locked(lender, first, count);
+	return next;
 }
 
 /* From LENDER, as free as the lender had them. */
@@ -120,7 +146,7 @@ static size_t borrow(struct hk_pool *pool, struct hk_pool *lender, size_t count,
 	struct hk_lent *lent = &pool->lent;
 	bool gib = lent->page_shift == HK_GIB_SHIFT;
 	hk_lock(&lender->lock);
-	size_t first = hk_supers_take_locked(lender, count, hk_max(align, gib ? HK_GIB_SUPERS : 1));
+	size_t first = take_right(pool, lender, count, hk_max(align, gib ? HK_GIB_SUPERS : 1));
 	if (first != HK_NO_SUPER && lent->page_shift && !change_pages(lender, first, count, lent->page_shift)) {
 		if (lent->strict) {
 			hk_supers_give_locked(lender, first, count);
@@ -147,6 +173,7 @@ static void give_back(size_t first, size_t count, bool touched)
 			s->flags &= (uint8_t)~HK_SUPER_UNPURGEABLE;
 	}
 	hk_supers_give_locked(lender, first, count);
+	hk_pool_shed_locked(lender); /* not before the next tick, perhaps */
 	hk_unlock(&lender->lock);
 }
 
@@ -210,6 +237,14 @@ int hk_lent_grow(struct hk_pool *pool, size_t count, size_t align)
 
 /* ---- memory that the program gives ---- */
 
+static void forget(size_t first, size_t count)
+{
+	for (size_t i = first; i < first + count; i++) {
+		hk_store(&hk_super_at(i)->pool, NULL);
+		hk_store(&hk_super_at(i)->state, HK_SUPER_NONE);
+	}
+}
+
 static int describe(size_t first, size_t count)
 {
 	for (size_t gib = first / HK_GIB_SUPERS; gib * HK_GIB_SUPERS < first + count; gib++) {
@@ -239,6 +274,12 @@ int hk_lent_give_memory(struct hk_pool *pool, uintptr_t where, size_t bytes)
 	hk_unlock(&given_lock);
 	if (rc)
 		return rc;
+	rc = prepare(&pool->lent, first, count);
+	if (rc) {
+		undo(&pool->lent, first, count);
+		forget(first, count);
+		return rc;
+	}
 	hk_lock(&pool->lock);
 	for (size_t i = first; i < first + count; i++) {
 		hk_super_at(i)->zero = 0;
@@ -294,14 +335,6 @@ void hk_lent_each(struct hk_pool *pool, void (*function)(void *arg, void *where,
 	}
 }
 
-static void forget(size_t first, size_t count)
-{
-	for (size_t i = first; i < first + count; i++) {
-		hk_store(&hk_super_at(i)->pool, NULL);
-		hk_store(&hk_super_at(i)->state, HK_SUPER_NONE);
-	}
-}
-
 void hk_lent_return(struct hk_pool *pool)
 {
 	struct hk_lent *lent = &pool->lent;
@@ -309,6 +342,7 @@ void hk_lent_return(struct hk_pool *pool)
 	for (uint32_t at = lent->all; at;) {
 		size_t first = at - 1, count = stretch(&at);
 		if (!lent->parent) {
+			undo(lent, first, count);
 			forget(first, count);
 			continue;
 		}

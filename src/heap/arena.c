@@ -75,6 +75,7 @@ struct hk_arena *hk_arena_of(const void *p)
 static void clear(struct hk_heap *heap)
 {
 	heap->tag = hk_heap_new_tag();
+	heap->orphan = false;
 	heap->slow_calls = heap->pending_bytes = heap->pending_chains = 0;
 	memset(heap->bins, 0, sizeof(heap->bins));
 	memset(heap->slots, 0, sizeof(heap->slots));
@@ -100,6 +101,7 @@ static struct hk_heap *take_spare(void)
 	heap = hk_heap_make(0);
 	if (heap) {
 		heap->direct = 1;
+		clear(heap); /* written to: no call that comes later faults it in */
 		hk_add(&hk_heaps_in_arenas, 1);
 	}
 	return heap;
@@ -111,6 +113,14 @@ static struct hk_heap *obtain(struct hk_arena *arena)
 	struct hk_heap *heap = arena->heaps;
 	while (heap && hk_load(&heap->home))
 		heap = heap->arena_next;
+	if (heap && heap->orphan) { /* its thread vanished in a fork, perhaps between two stores */
+		hk_lock(&heap->lock);
+		hk_remote_flush(heap, true);
+		for (unsigned c = 0; c < HK_CLASSES; c++)
+			hk_bin_recount(heap, c);
+		heap->orphan = false;
+		hk_unlock(&heap->lock);
+	}
 	if (heap)
 		return heap;
 	heap = take_spare();
@@ -165,6 +175,8 @@ struct hk_heap *hk_arena_heap_slow(struct hk_arena *arena)
 {
 	struct hk_heap *home = hk_heap_ordinary(), *heap;
 	hk_fork_check();
+	if (arena->lost)
+		return NULL;
 	if (!hk_heap_is_born(home))
 		home = hk_heap_birth();
 	if (!home || home->busy || !hk_arena_lives(arena))
@@ -279,7 +291,7 @@ void hk_arena_end(struct hk_arena *arena)
 
 /* In the child: heaps of vanished threads are free for others if they were whole, else lost with what they hold;
  * an arena whose pool was being changed gives out no more. */
-void hk_arenas_repair(const struct hk_heap *home, bool alone)
+void hk_arenas_repair(struct hk_heap *home, bool alone)
 {
 	lock.owner = 0;
 	for (uint32_t i = 0; i < made; i++) {
@@ -292,10 +304,19 @@ void hk_arenas_repair(const struct hk_heap *home, bool alone)
 			arena->lost = true;
 		}
 		for (struct hk_heap *heap = arena->heaps; heap; heap = heap->arena_next) {
-			if (heap->home == home || !alone)
+			bool mine = heap->home == home;
+			if (mine ? !heap->lock.owner || hk_lock_is_mine(&heap->lock) : !alone)
 				continue;
 			bool whole = !heap->lock.owner && !heap->busy;
+			if (mine)
+				unlink_guest(heap); /* another thread was draining it */
+			else if (heap->home && hk_heap_is_born(heap->home))
+				heap->home->guests = NULL;
+			if (mine || (heap->home && hk_heap_is_born(heap->home)))
+				memset((mine ? home : heap->home)->seats, 0, sizeof(home->seats));
 			heap->lock.owner = 0;
+			heap->orphan = whole;
+			heap->guest_next = heap->guest_prev = NULL;
 			hk_store(&heap->home, whole ? NULL : (struct hk_heap *)&hk_heap_dead);
 		}
 	}

@@ -77,12 +77,19 @@ HK_COLD static void repair(void)
 	struct hk_heap *me = hk_heap_mine();
 	uint32_t made = hk_min(hk_heaps_made, HK_HEAPS_MAX);
 	bool alone = hk_os_is_first_thread();
+	if (hk_heap_is_born(me) && me->home) { /* pushed: hk_arenas_repair looks at the arena's heap */
+		if (me->lock.owner && !hk_lock_is_mine(&me->lock)) {
+			hk_heap_tls = me->home;
+			me->home->pushes = 0;
+		}
+		me = me->home;
+	}
 	if (hk_heap_is_born(me) && me->lock.owner && !hk_lock_is_mine(&me->lock)) {
 		quarantine(me); /* another thread was draining it */
 		hk_heap_tls = (struct hk_heap *)&hk_heap_unborn;
 	}
 	hk_start_locks_reset();
-	hk_arenas_repair(hk_heap_is_born(me) && me->home ? me->home : me, alone);
+	hk_arenas_repair(me, alone);
 	for (unsigned i = 0; i < hk_region.stripes; i++)
 		repair_pool(&hk_pools[i]);
 	for (uint32_t i = 0; i < made; i++)

@@ -38,7 +38,7 @@ uint64_t hk_heap_new_tag(void);
 
 /* Between park.c, birth.c, fork.c and arena.c: HOME's thread ends, or goes on with TO; a forked child. */
 void hk_arenas_leave(struct hk_heap *home, struct hk_heap *to);
-void hk_arenas_repair(const struct hk_heap *home, bool alone);
+void hk_arenas_repair(struct hk_heap *home, bool alone);
 
 /* Between birth.c and fork.c: makes the word that tells a child; opens the locks in a child. */
 void hk_fork_start(void);

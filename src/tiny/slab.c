@@ -66,6 +66,16 @@ static bool medium_headers(const void *p)
 	return hk_load(group) != NULL;
 }
 
+bool hk_slab_headers_ready(size_t first, size_t count)
+{
+	for (size_t i = first; i < first + count; i++) {
+		if (!medium_headers((void *)hk_super_base(i)))
+			return false;
+		__atomic_fetch_or((char *)hk_slab_at(i, 0), 0, __ATOMIC_RELAXED); /* half a page a SuperSlab */
+	}
+	return true;
+}
+
 struct hk_slab *hk_slab_new(struct hk_pool *pool, unsigned c, struct hk_heap *heap)
 {
 	bool tiny = c < HK_TINY_CLASSES, zero;

@@ -113,6 +113,9 @@ struct hk_block *hk_slab_carve(struct hk_slab *slab, size_t bytes, uint32_t *cou
 /* A new slab of class C from POOL for HEAP: in no list, nothing carved. NULL: out of memory. */
 struct hk_slab *hk_slab_new(struct hk_pool *pool, unsigned c, struct hk_heap *heap);
 
+/* Makes what medium slabs in these SuperSlabs will want, and faults it in: none of them enters the kernel then. */
+bool hk_slab_headers_ready(size_t first, size_t count);
+
 /* Gives an empty slab's chunks back. Takes the pool's lock. */
 void hk_slab_release(struct hk_slab *slab);
 

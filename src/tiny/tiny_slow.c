@@ -280,6 +280,8 @@ static void free_block(struct hk_heap *heap, struct hk_slab *slab, void *p)
 static void free_span(struct hk_heap *heap, void *p)
 {
 	int saved = errno;
+	struct hk_heap *through = host(heap, hk_pool_of(p)); /* an arena's has no tick: that enters the kernel */
+	heap = through ? through : heap;
 	if (!hk_heap_is_born(heap) || is_busy(heap)) {
 		hk_span_free(p);
 	} else {
@@ -388,6 +390,8 @@ size_t hk_usable_bytes(const void *p)
 
 static bool resize_span(struct hk_heap *heap, void *p, size_t size)
 {
+	struct hk_heap *through = host(heap, hk_pool_of(p));
+	heap = through ? through : heap;
 	if (!hk_heap_is_born(heap) || is_busy(heap))
 		return false;
 	enter(heap);

@@ -5,8 +5,8 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 need_built
 
-functions() {
-	$CC -E -P -Iinclude include/hakmem/hakmem.h | grep -oE '\bhak_[a-z0-9_]+ *\(' | tr -d ' (' |
+functions() { # functions HEADER...
+	cat "${@/#/include/hakmem/}" | $CC -E -P -Iinclude -xc - | grep -v "^typedef" | grep -oE '\bhak_[a-z0-9_]+ *\(' | tr -d ' (' |
 		LC_ALL=C sort -u
 }
 
@@ -16,7 +16,7 @@ expected_files() {
 		"$libdir/libhakmem.a" "$libdir/libhakmem_core.a" "$libdir/pkgconfig/hakmem.pc" \
 		"$prefix/share/man/man7/hakmem.7" "$prefix/share/man/man3/hakmem.3" \
 		"$prefix/share/hakmem/manifest"
-	for f in include/hakmem/*.h; do
+	for f in include/hakmem/*.h include/hakmem/*.hpp; do
 		echo "$prefix/include/hakmem/${f##*/}"
 	done
 	for f in config/*.conf; do
@@ -25,7 +25,8 @@ expected_files() {
 	for f in README.md CHANGELOG.md SECURITY.md LICENSE docs/*.md; do
 		[[ ! -e $f ]] || echo "$prefix/share/doc/hakmem/${f##*/}"
 	done
-	for f in $(functions); do
+	echo "$prefix/share/man/man3/hak_arena.3"
+	for f in $(functions hakmem.h arena.h pool.h); do
 		echo "$prefix/share/man/man3/$f.3"
 	done
 	[[ ! -e $BUILD/hakmem ]] || echo "$prefix/bin/hakmem" "$prefix/share/man/man1/hakmem.1" \
@@ -168,14 +169,16 @@ test_tool() {
 }
 
 test_pages() {
-	local man=$1 f page pages="man3/hakmem.3 man7/hakmem.7"
+	local man=$1 f of page pages="man3/hakmem.3 man3/hak_arena.3 man7/hakmem.7"
 	[[ ! -e $BUILD/hakmem ]] || pages+=" man1/hakmem.1"
-	for f in $(functions); do
-		check_same "$f.3 is a link" ".so man3/hakmem.3" "$(cat "$man/man3/$f.3")"
-		check "$f in the synopsis of hakmem(3)" \
-			grep -qE "^\.(BI? )?.*\b$f\(" "$man/man3/hakmem.3"
-		check "$f in the names of hakmem(3)" \
-			grep -qE "^.*\b$f\b" <(sed -n '/^.SH NAME/,/^.SH LIBRARY/p' "$man/man3/hakmem.3")
+	for f in $(functions hakmem.h arena.h pool.h); do
+		of=hakmem
+		[[ $f != hak_arena_* && $f != hak_pool_* ]] || of=hak_arena
+		check_same "$f.3 is a link" ".so man3/$of.3" "$(cat "$man/man3/$f.3")"
+		check "$f in the synopsis of $of(3)" \
+			grep -qE "^\.(BI? )?.*\b$f\(" "$man/man3/$of.3"
+		check "$f in the names of $of(3)" \
+			grep -qE "^.*\b$f\b" <(sed -n '/^.SH NAME/,/^.SH LIBRARY/p' "$man/man3/$of.3")
 	done
 	for f in $(grep -oE '"HAKMEM_[A-Z0-9_]+"' src/observe/options.def | tr -d '"'); do
 		check "$f in hakmem(7)" grep -qE "^\.B $f$" "$man/man7/hakmem.7"

@@ -93,7 +93,8 @@ static void overflow_halves_or_empties(void **state)
 		uint32_t keep = taken ? heap->classes[5].cap / 2 : 0;
 		assert_int_equal(hk_bin_length(heap, 5), keep);
 		check_length(heap, 5);
-		assert_int_equal(heap->bins[5].budget, heap->classes[5].cap - keep);
+		/* A program that only frees is asked again after few. */
+		assert_int_equal(heap->bins[5].budget, taken ? heap->classes[5].cap - keep : 8);
 		unit_audit();
 	}
 }
@@ -109,7 +110,7 @@ static void frees_stay_below_the_cap(void **state)
 		if (heap->count.bin_flushed)
 			assert_true(unit_walk(heap->bins[2].head) <= heap->classes[2].cap + 1);
 	}
-	assert_in_range(heap->count.bin_flushed, 10, 400);
+	assert_in_range(heap->count.bin_flushed, 10, 10000 / 8); /* 8 blocks at a time once it only frees */
 	assert_true(heap->count.bin_grown <= 1); /* for the refills before */
 }
 
