@@ -210,7 +210,7 @@ int main(int argc, char **argv)
 {
 	static const struct hk_program program = {.name = "numa_touch",
 		.what = "Each node's memory, allocated there, read from every node.",
-		.op = "a block read", .unit = "rounds (always 1)", .params = params, .threads = 1, .threads_max = 1,
+		.op = "a block read", .unit = "rounds (always 1)", .params = params, .threads = 1,
 		.count = 1, .only_count = 1, .no_warm = 1, .run = run};
 
 	find_nodes();
