@@ -112,6 +112,8 @@ bool hk_process_init(void)
 {
 	if (hk_load_acq(&started)) /* pairs with the store below */
 		return true;
+	if (hk_lock_is_mine(&start_lock))
+		return false; /* a signal handler, inside the first allocation */
 	hk_lock(&start_lock);
 	bool done = started || start();
 	if (done)
@@ -171,6 +173,8 @@ struct hk_heap *hk_heap_birth(void)
 	int saved = errno;
 	if (hk_heap_tls == &hk_heap_dead || !hk_process_init())
 		return NULL;
+	if (hk_lock_is_mine(&make_lock))
+		return NULL; /* a signal handler, inside this thread's birth */
 	hk_fork_check();
 	heap = obtain(hk_node_here());
 	if (!heap)

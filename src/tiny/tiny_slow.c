@@ -89,8 +89,10 @@ HK_COLD static void *alloc_without_heap(size_t size, size_t align, unsigned c, b
 {
 	unsigned node = hk_node_here();
 	struct hk_heap *shared = hk_load_acq(&hk_shared_heaps[node]);
-	if (!shared)
-		return out_of_memory();
+	if (!shared || hk_lock_is_mine(&shared->lock) || hk_lock_is_mine(&hk_pools[node].lock)) {
+		void *p = hk_reentry_alloc(size, align); /* a signal handler: during the start, or in here */
+		return p ? p : out_of_memory();
+	}
 	hk_add(&shared->count.early_no_heap, 1);
 	hk_add(&shared->count.tls_pops, 1);
 	void *p = alloc_from(node, size, align, c, zero);

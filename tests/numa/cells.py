@@ -46,6 +46,7 @@ CASES = [
     Case("exhaust", "one node is full", "preloaded ./exhaust", SEVERAL),
     Case("policies", "a thread's policy and hak_malloc_onnode", "preloaded ./policies", EVERY),
     Case("providers", "sysfs, string, file and hwloc agree", "./providers.sh", EVERY),
+    Case("touch", "numa_touch: each node read from every node", "./touch.sh", "2node 4node cxl memless"),
     Case("membind", "numactl --membind", "numactl --membind=$last env LD_PRELOAD=$LIB ./place --want $last", "2node 4node cxl memless"),
     Case("membind-all", "numactl --membind of every node: local in it",
          "numactl --membind=all env LD_PRELOAD=$LIB ./place", PLAIN),

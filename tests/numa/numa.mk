@@ -28,7 +28,7 @@ $(NUMA_OUT)/probe.o: tests/numa/probe.c tests/numa/numa.mk
 $(NUMA_PROGRAMS): $(NUMA_OUT)/%: tests/numa/%.c $(NUMA_OUT)/probe.o
 	$(CC) $(NUMA_CFLAGS) $(CFLAGS) -o $@ $< $(NUMA_OUT)/probe.o -ldl
 
-check-numa: numa-programs $(LIB)
+check-numa: numa-programs $(LIB) $(if $(SUITE_OUT),$(SUITE_OUT)/numa_touch)
 	@$(NUMA_RUN) --lib $(LIB) $(if $(wildcard $(NUMA_TOOL)),--tool $(NUMA_TOOL)) --json $(NUMA_OUT)/matrix.json \
 		--logs $(NUMA_OUT)/logs $(NUMA_ARGS)
 
