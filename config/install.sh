@@ -95,6 +95,17 @@ install_library() {
 		-e "s|@VERSION@|$version|" config/hakmem.pc.in | put_text "$LIBDIR/pkgconfig/hakmem.pc"
 }
 
+# Where liburing was found when it was built.
+install_uring() {
+	[[ -f $BUILD/libhakmem_uring.so ]] || return 0
+	put 644 "$BUILD/libhakmem_uring.so" "$LIBDIR/libhakmem_uring.so.$version"
+	put_link "libhakmem_uring.so.$version" "$LIBDIR/libhakmem_uring.so.$soversion"
+	put_link "libhakmem_uring.so.$soversion" "$LIBDIR/libhakmem_uring.so"
+	put 644 "$BUILD/libhakmem_uring.a" "$LIBDIR/libhakmem_uring.a"
+	sed -e "s|@PREFIX@|$PREFIX|" -e "s|@LIBDIR@|$LIBDIR|" -e "s|@INCLUDEDIR@|$INCLUDEDIR|" \
+		-e "s|@VERSION@|$version|" config/hakmem_uring.pc.in | put_text "$LIBDIR/pkgconfig/hakmem_uring.pc"
+}
+
 install_man() {
 	local f
 	sed "s|@VERSION@|$version|" docs/man/hakmem.3 | put_text "$MANDIR/man3/hakmem.3"
@@ -104,6 +115,10 @@ install_man() {
 	sed "s|@VERSION@|$version|" docs/man/hak_arena.3 | put_text "$MANDIR/man3/hak_arena.3"
 	for f in $(public_functions include/hakmem/arena.h include/hakmem/pool.h); do
 		echo ".so man3/hak_arena.3" | put_text "$MANDIR/man3/$f.3"
+	done
+	sed "s|@VERSION@|$version|" docs/man/hak_uring.3 | put_text "$MANDIR/man3/hak_uring.3"
+	for f in $(public_functions include/hakmem/uring.h include/hakmem/memfd.h); do
+		echo ".so man3/hak_uring.3" | put_text "$MANDIR/man3/$f.3"
 	done
 	config/man-options.sh docs/man/hakmem.7 |
 		sed -e "s|@VERSION@|$version|" -e "s|@DATADIR@|$DATADIR|" -e "s|@DOCDIR@|$DOCDIR|" |
@@ -168,6 +183,7 @@ do_install() {
 		note d "$d"
 	done
 	install_library
+	install_uring
 	install_man
 	install_data
 	install_tool

@@ -65,6 +65,9 @@ stage() {
 		DOCDIR=$share/doc/libhakmem0 config/install.sh install >/dev/null
 	# dpkg has a list of its own, and the licence stands in the copyright file.
 	rm -f "$out/stage$share/hakmem/manifest" "$out/stage$share/doc/libhakmem0/LICENSE"
+	# libhakmem_uring has no package yet: `make install` installs it.
+	rm -f "$out/stage$libdir"/libhakmem_uring.* "$out/stage$libdir/pkgconfig/hakmem_uring.pc" \
+		"$out/stage/usr/include/hakmem/uring.h" "$out/stage$share"/man/man3/hak_uring_*
 	move "$lib" "$libdir/libhakmem.so.$upstream" "$libdir/libhakmem.so.${upstream%%.*}" \
 		$share/man/man7 $share/hakmem
 	[[ ! -d $out/stage$share/doc/libhakmem0 ]] || move "$lib" $share/doc/libhakmem0

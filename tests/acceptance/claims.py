@@ -69,6 +69,7 @@ TESTS = [
     Test("After creation an arena's data path makes no system call and takes no fault", "arena", "/kernel_test$"),
     Test("Arenas: options, given memory, many, threads, races, pools, C++", "arena"),
     Test("The examples run", "examples"),
+    Test("io_uring: fixed buffers, growth, rings, limits, fork, memfd, the two examples", "uring"),
     Test("The benchmark programs prove their allocator and notice a broken one", "programs"),
     Test("The benchmark runner, its report, compare and profile", "bench"),
     Test("calloc clears what is not known to be zero", "api", "/calloc_test$"),

@@ -25,8 +25,12 @@ expected_files() {
 	for f in README.md CHANGELOG.md SECURITY.md LICENSE docs/*.md; do
 		[[ ! -e $f ]] || echo "$prefix/share/doc/hakmem/${f##*/}"
 	done
-	echo "$prefix/share/man/man3/hak_arena.3"
-	for f in $(functions hakmem.h arena.h pool.h); do
+	if [[ -f $BUILD/libhakmem_uring.so ]]; then
+		echo "$libdir/libhakmem_uring.so.$version" "$libdir/libhakmem_uring.so.$soversion" \
+			"$libdir/libhakmem_uring.so" "$libdir/libhakmem_uring.a" "$libdir/pkgconfig/hakmem_uring.pc"
+	fi
+	echo "$prefix/share/man/man3/hak_arena.3" "$prefix/share/man/man3/hak_uring.3"
+	for f in $(functions hakmem.h arena.h pool.h uring.h memfd.h); do
 		echo "$prefix/share/man/man3/$f.3"
 	done
 	[[ ! -e $BUILD/hakmem ]] || echo "$prefix/bin/hakmem" "$prefix/share/man/man1/hakmem.1" \
@@ -169,7 +173,7 @@ test_tool() {
 }
 
 test_pages() {
-	local man=$1 f of page pages="man3/hakmem.3 man3/hak_arena.3 man7/hakmem.7"
+	local man=$1 f of page pages="man3/hakmem.3 man3/hak_arena.3 man3/hak_uring.3 man7/hakmem.7"
 	[[ ! -e $BUILD/hakmem ]] || pages+=" man1/hakmem.1"
 	for f in $(functions hakmem.h arena.h pool.h); do
 		of=hakmem
