@@ -28,7 +28,7 @@ ARENA_CXX := $(foreach c,$(ARENA_COMPILERS),$(foreach s,$(ARENA_STANDARDS),$(ARE
 # The objects, not the library: a sanitizer's runtime has a malloc of its own.
 ARENA_RACES := race pool_race
 ARENA_CORE := $(patsubst src/%.c,$(BUILD)/obj/%.o,\
-	$(filter-out src/api/libc.c src/api/cxx.c,$(sort $(wildcard src/*/*.c))))
+	$(filter-out src/uring/% src/api/libc.c src/api/cxx.c,$(sort $(wildcard src/*/*.c))))
 ARENA_CORE_OUT := $(BUILD)/tests/arena-core
 ARENA_CORE_PROGRAMS := $(patsubst %,$(ARENA_CORE_OUT)/%_test,$(ARENA_RACES))
 arena_comma := ,

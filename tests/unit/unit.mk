@@ -20,7 +20,7 @@ UNIT_PROGRAMS := $(patsubst tests/unit/%.c,$(UNIT_OUT)/%,$(UNIT_SRC))
 # The objects, not an archive: that hides what is not exported. Without the libc family: the tests'
 # own malloc stays libc's.
 UNIT_CORE := $(patsubst src/%.c,$(BUILD)/obj/%.o,\
-	$(filter-out src/api/libc.c src/api/cxx.c,$(sort $(wildcard src/*/*.c))))
+	$(filter-out src/uring/% src/api/libc.c src/api/cxx.c,$(sort $(wildcard src/*/*.c))))
 UNIT_CFLAGS := -std=gnu11 -D_GNU_SOURCE -g -O1 -fPIE -fno-builtin-malloc -fno-builtin-free \
 	-fno-strict-aliasing -ftls-model=initial-exec -Wall -Wextra -Werror -pthread \
 	-DUNIT_CONFIG='"$(abspath config)"' -Isrc -Iinclude -I$(BUILD) -Itests/unit $(VARIANT_CFLAGS) -MMD -MP
