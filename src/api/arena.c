@@ -33,10 +33,11 @@ static int check(const struct hak_arena_options *o)
 	if (o->size_bytes != sizeof(*o) || o->pages > HAK_PAGES_SMALL ||
 	    o->populate > HAK_POPULATE_BACKGROUND || o->flags & ~FLAGS)
 		return -EINVAL;
-	if (o->max_bytes && (o->max_bytes < o->initial_bytes || o->max_bytes < HK_SUPER_BYTES))
-		return -EINVAL;
 	if (o->initial_bytes > PTRDIFF_MAX)
-		return -ENOMEM;
+		return o->max_bytes && o->max_bytes < o->initial_bytes ? -EINVAL : -ENOMEM;
+	if (o->max_bytes && (o->max_bytes < HK_SUPER_BYTES ||
+			     hk_align_up(o->initial_bytes, HK_SUPER_BYTES) > hk_align_down(o->max_bytes, HK_SUPER_BYTES)))
+		return -EINVAL;
 	if (given && (!o->memory || o->pages || o->numa || o->initial_bytes || o->max_bytes))
 		return -EINVAL;
 	return 0;

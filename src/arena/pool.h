@@ -147,6 +147,9 @@ void hk_lent_each(struct hk_pool *pool, void (*function)(void *arg, void *where,
 /* All SuperSlabs back to where they came from; memory of the program's is forgotten. As hk_lent_reset. */
 void hk_lent_return(struct hk_pool *pool);
 
+/* In a forked child: opens a lock whose holder may have vanished. */
+void hk_lent_locks_reset(void);
+
 /* Before a fork of the process: the last that may take hugetlb pages. */
 void hk_hugetlb_forked(void);
 

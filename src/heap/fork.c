@@ -89,6 +89,8 @@ HK_COLD static void repair(void)
 		hk_heap_tls = (struct hk_heap *)&hk_heap_unborn;
 	}
 	hk_start_locks_reset();
+	hk_lent_locks_reset();
+	hk_slab_locks_reset();
 	hk_arenas_repair(me, alone);
 	for (unsigned i = 0; i < hk_region.stripes; i++)
 		repair_pool(&hk_pools[i]);

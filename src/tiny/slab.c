@@ -50,10 +50,16 @@ struct hk_block *hk_slab_carve(struct hk_slab *slab, size_t bytes, uint32_t *cou
 	return list;
 }
 
+static struct hk_lock lock; /* SuperSlabs of one table of headers may be of several pools */
+
+void hk_slab_locks_reset(void)
+{
+	lock.owner = 0;
+}
+
 /* Makes the table of headers that P's SuperSlab needs for medium slabs. */
 static bool medium_headers(const void *p)
 {
-	static struct hk_lock lock; /* SuperSlabs of one table may be of several pools */
 	struct hk_slab **group = hk_medium_group(hk_super_index(p));
 	if (hk_load_acq(group))
 		return true;

@@ -116,6 +116,9 @@ struct hk_slab *hk_slab_new(struct hk_pool *pool, unsigned c, struct hk_heap *he
 /* Makes what medium slabs in these SuperSlabs will want, and faults it in: none of them enters the kernel then. */
 bool hk_slab_headers_ready(size_t first, size_t count);
 
+/* In a forked child: opens a lock whose holder may have vanished. */
+void hk_slab_locks_reset(void);
+
 /* Gives an empty slab's chunks back. Takes the pool's lock. */
 void hk_slab_release(struct hk_slab *slab);
 

@@ -85,7 +85,7 @@ static int fill(struct hak_uring_pbuf_ring *r)
 {
 	int from = head(r);
 	bool was_used = r->group < KEPT_GROUPS && r->uring->old_groups >> r->group & 1;
-	if (false && was_used)
+	if (from < 0 && was_used)
 		return hk_uring_fail(-EOPNOTSUPP, "group %u was used before, and the kernel keeps its old state", r->group);
 	r->br->tail = from < 0 ? 0 : (uint16_t)from;
 	for (unsigned i = 0; i < r->entries; i++)
