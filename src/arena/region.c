@@ -78,16 +78,37 @@ static int reserve_more(unsigned stripe, size_t need)
 	if (s->reserved_bytes + least > stripe_bytes())
 		return -ENOMEM;
 	step = hk_min(step, stripe_bytes() - s->reserved_bytes);
+	hk_store(&s->intent_bytes, step);
 	while (hk_os_reserve(top, step, &got)) {
-		if (step <= least)
+		if (step <= least) {
+			hk_store(&s->intent_bytes, 0);
 			return -ENOMEM;
+		}
 		step = hk_max(least, hk_align_down(step / 2, RESERVE_MIN));
+		hk_store(&s->intent_bytes, step);
 	}
 	advise(stripe, s->reserved_bytes, step);
 	if (hk_node_is_placed(hk_stripe_node(stripe)) && hk_node_may_call())
 		hk_node_place(hk_stripe_node(stripe), top, step);
-	hk_store(&s->reserved_bytes, s->reserved_bytes + step);
+	hk_store_rel(&s->reserved_bytes, s->reserved_bytes + step);
+	hk_store_rel(&s->intent_bytes, 0); /* in this order: see hk_region_repair */
 	return 0;
+}
+
+void hk_region_repair(void)
+{
+	for (unsigned i = 0; i < hk_region.stripes; i++) {
+		struct hk_stripe *s = &hk_region.stripe[i];
+		uintptr_t top = hk_super_base(hk_stripe_first(i)) + s->reserved_bytes;
+		size_t bytes = s->intent_bytes;
+		s->intent_bytes = 0;
+		/* That very range is mapped and nothing behind it: it is what was meant, not a foreign mapping. */
+		if (!bytes || !hk_os_is_mapped(top) || !hk_os_is_mapped(top + bytes - HK_PAGE_BYTES) ||
+		    hk_os_is_mapped(top + bytes))
+			continue;
+		advise(i, s->reserved_bytes, bytes);
+		s->reserved_bytes += bytes;
+	}
 }
 
 /* Reserves BYTES at one of several random places. */

@@ -26,6 +26,7 @@
 struct hk_stripe {
 	size_t committed_bytes;  /* [A] grows only */
 	size_t reserved_bytes;   /* [L:pool] */
+	size_t intent_bytes;     /* [L:pool] being reserved behind it: a forked child finds out whether it was */
 };
 
 struct hk_region {
@@ -112,6 +113,9 @@ HK_INLINE uintptr_t hk_stripe_top(unsigned stripe)
 {
 	return hk_super_base(hk_stripe_first(stripe)) + hk_region.stripe[stripe].committed_bytes;
 }
+
+/* In a forked child: takes over what a vanished thread was reserving, if it got so far. */
+void hk_region_repair(void);
 
 /* Finds the place and reserves the first part. Once, before any other call; 0 or -ENOMEM. */
 int hk_region_init(void);

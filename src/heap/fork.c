@@ -89,6 +89,7 @@ HK_COLD static void repair(void)
 		hk_heap_tls = (struct hk_heap *)&hk_heap_unborn;
 	}
 	hk_start_locks_reset();
+	hk_region_repair();
 	hk_lent_locks_reset();
 	hk_slab_locks_reset();
 	hk_arenas_repair(me, alone);

@@ -101,6 +101,15 @@ int hk_os_purge(uintptr_t where, size_t bytes)
 	return result(madvise((void *)where, bytes, MADV_DONTNEED));
 }
 
+bool hk_os_is_mapped(uintptr_t where)
+{
+	unsigned char in;
+	int saved = errno;
+	bool is = !mincore((void *)where, 1, &in);
+	errno = saved;
+	return is;
+}
+
 bool hk_os_is_resident(uintptr_t where)
 {
 	unsigned char in = 0;

@@ -41,6 +41,9 @@ int hk_os_dump(uintptr_t where, size_t bytes, bool dump);
  * its content and is -EINVAL). */
 int hk_os_purge(uintptr_t where, size_t bytes);
 
+/* True if something is mapped at WHERE, accessible or not. */
+bool hk_os_is_mapped(uintptr_t where);
+
 /* True if the page at WHERE has memory. */
 bool hk_os_is_resident(uintptr_t where);
 

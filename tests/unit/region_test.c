@@ -48,6 +48,31 @@ static void reserve_as_asked(void **state)
 	unit_audit();
 }
 
+/* A thread that vanished in a fork had mapped the next part, and not yet said so. */
+static void what_was_being_reserved_is_taken_over(void **state)
+{
+	(void)state;
+	unit_start("HAKMEM_REGION_MIB=64");
+	struct hk_stripe *s = &hk_region.stripe[0];
+	uintptr_t top = hk_region.base + s->reserved_bytes, got;
+	s->intent_bytes = ARENA_MIB(64); /* nothing mapped yet: it begins anew */
+	hk_region_repair();
+	assert_int_equal(s->reserved_bytes, ARENA_MIB(64));
+	assert_int_equal(s->intent_bytes, 0);
+	assert_int_equal(hk_os_reserve(top, ARENA_MIB(64), &got), 0);
+	s->intent_bytes = ARENA_MIB(32); /* something else is mapped there */
+	hk_region_repair();
+	assert_int_equal(s->reserved_bytes, ARENA_MIB(64));
+	s->intent_bytes = ARENA_MIB(64);
+	hk_region_repair();
+	assert_int_equal(s->reserved_bytes, ARENA_MIB(128));
+	bool zero;
+	char *p = hk_pool_span_alloc(POOL, 70 * 32, 1, &zero); /* 140 MiB */
+	assert_non_null(p);
+	p[ARENA_MIB(100)] = 1;
+	unit_audit();
+}
+
 static void side_table_grows_with_it(void **state)
 {
 	(void)state;
@@ -196,6 +221,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(one_compare_says_what_is_ours),
 		cmocka_unit_test(base_is_aligned_and_random),
 		cmocka_unit_test(reserve_as_asked),
+		cmocka_unit_test(what_was_being_reserved_is_taken_over),
 		cmocka_unit_test(side_table_grows_with_it),
 		cmocka_unit_test(commits_upwards_without_gap),
 		cmocka_unit_test(finite_address_space),
