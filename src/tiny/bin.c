@@ -125,11 +125,17 @@ void hk_slab_put(struct hk_heap *heap, struct hk_slab *slab, struct hk_block *he
 
 /* ---- refill ---- */
 
+/* Heaps of threads, nodes' shared ones among them, but none of arenas. */
+static size_t ordinary_heaps(void)
+{
+	return hk_load(&hk_heaps_made) - hk_load(&hk_heaps_in_arenas);
+}
+
 /* What a heap's bins may hold without borrowing: less where there are very many threads. */
 static size_t own_bytes(void)
 {
 	size_t own = hk_options.bin_kib << 10;
-	size_t heaps = hk_load(&hk_heaps_made) - hk_load(&hk_heaps_in_arenas);
+	size_t heaps = ordinary_heaps();
 	return heaps <= MANY_HEAPS ? own : hk_max(own * MANY_HEAPS / heaps, hk_min(own, OWN_MIN_BYTES));
 }
 
@@ -293,13 +299,12 @@ struct hk_block *hk_slabs_take(struct hk_heap *heap, unsigned c, uint32_t want, 
 static bool wants_shared(const struct hk_heap *heap, unsigned c)
 {
 	const struct hk_class_state *cs = &heap->classes[c];
-	size_t heaps = hk_load(&hk_heaps_made) - hk_load(&hk_heaps_in_arenas);
 	if (heap->direct || cs->slabs || c >= HK_TINY_CLASSES)
 		return false;
 	if (!cs->shared_bytes)
 		return true;
 	return hk_classes[c].size >= HK_LINE_BYTES &&
-	       cs->shared_bytes < hk_min(heaps * SHARED_BATCH_BYTES, SHARED_MAX_BYTES);
+	       cs->shared_bytes < hk_min(ordinary_heaps() * SHARED_BATCH_BYTES, SHARED_MAX_BYTES);
 }
 
 bool hk_bin_refill(struct hk_heap *heap, unsigned c, bool *zero)

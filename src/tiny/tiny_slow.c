@@ -113,7 +113,7 @@ HK_COLD void *hk_alloc_at(unsigned node, size_t size)
 	if (heap->home)
 		heap = heap->home;
 	if (heap->node == node || is_busy(heap) || size > PTRDIFF_MAX)
-		return hk_alloc_slow(size, HK_GRANULE, NULL);
+		return hk_alloc_in(heap, size, HK_GRANULE, NULL); /* not from an arena that was pushed */
 	enter(heap);
 	void *p = alloc_from(node, size, HK_GRANULE, class_for(size, HK_GRANULE), &zero);
 	heap->count.tls_pops += p != NULL;
