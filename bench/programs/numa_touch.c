@@ -1,7 +1,7 @@
 /* numa_touch.c - memory from the side of each node: for each pair (home, toucher) of nodes with processors, a thread
  * on `home` allocates blocks and writes to them, then a thread on `toucher` reads all of them in order (bandwidth) and
- * along a random chain (latency); and the share of the pages that the kernel says are on `home`. Matrices go to
- * standard error. Only a machine with several nodes shows distances; elsewhere it is one cell. */
+ * along a random chain (latency); and the share of the pages that the kernel says are on `home` (on the nearest node
+ * with memory where `home` has none). Matrices go to standard error. Only a machine with several nodes shows distances; elsewhere it is one cell. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
@@ -24,6 +24,7 @@ static struct hk_param params[] = {
 
 struct node {
 	int os;
+	int home; /* where its threads' memory is: itself, or the nearest node with memory */
 	cpu_set_t cpus;
 };
 
@@ -66,6 +67,46 @@ static int read_cpus(int os, cpu_set_t *set)
 	return 1;
 }
 
+/* 1 if the kernel counts memory on the node, or does not say. */
+static int has_memory(int os)
+{
+	char path[80];
+	unsigned long long kib = 1;
+	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/meminfo", os);
+	FILE *file = fopen(path, "r");
+	if (!file)
+		return 1;
+	if (fscanf(file, " Node %*d MemTotal: %llu", &kib) != 1)
+		kib = 1;
+	fclose(file);
+	return kib != 0;
+}
+
+/* The nearest node with memory; a row of distances is in the order of the online nodes. */
+static int home_of(int os)
+{
+	char path[80];
+	int best = os, best_distance = 256, distance;
+	if (has_memory(os))
+		return os;
+	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/distance", os);
+	FILE *file = fopen(path, "r");
+	for (int other = 0; file && other < 1024; other++) {
+		snprintf(path, sizeof(path), "/sys/devices/system/node/node%d", other);
+		if (access(path, F_OK))
+			continue;
+		if (fscanf(file, "%d", &distance) != 1)
+			break;
+		if (distance < best_distance && has_memory(other)) {
+			best = other;
+			best_distance = distance;
+		}
+	}
+	if (file)
+		fclose(file);
+	return best;
+}
+
 /* Nodes with a processor that this process may run on. */
 static void find_nodes(void)
 {
@@ -77,9 +118,10 @@ static void find_nodes(void)
 			continue;
 		CPU_AND(&n->cpus, &n->cpus, &may);
 		n->os = os;
+		n->home = home_of(os);
 		node_count += CPU_COUNT(&n->cpus) != 0;
 	}
-	if (!node_count) { /* no sysfs */
+	if (!node_count) { /* no sysfs: one node, number 0 */
 		nodes[0].cpus = may;
 		node_count = 1;
 	}
@@ -182,7 +224,7 @@ static void run(struct hk_frame *f)
 	double least = 1;
 	hk_clock_start(f);
 	for (int home = 0; home < node_count; home++) {
-		struct work w = {.f = f, .blocks = blocks, .count = count ? count : 1, .bytes = bytes, .home = nodes[home].os};
+		struct work w = {.f = f, .blocks = blocks, .count = count ? count : 1, .bytes = bytes, .home = nodes[home].home};
 		on_node(&nodes[home], allocate, &w);
 		double share = share_at_home(&w);
 		least = share < least ? share : least;
@@ -202,7 +244,7 @@ static void run(struct hk_frame *f)
 		return;
 	print("read in order, GiB/s", cells, offsetof(struct cell, gib_s));
 	print("read at random, ns", cells, offsetof(struct cell, ns));
-	print("share of the pages on the node of the thread that allocated (-1: not known)", cells,
+	print("share of the pages on the node of the thread that allocated, or where that has no memory on the nearest one (-1: not known)", cells,
 	      offsetof(struct cell, at_home));
 }
 
