@@ -123,35 +123,14 @@ static bool change_pages(struct hk_pool *lender, size_t first, size_t count, uns
 	return true;
 }
 
-/* The lender's first SuperSlabs are on small pages for good. */
-static bool wrong_pages(const struct hk_lent *lent, const struct hk_pool *lender, size_t first, size_t count)
-{
-	if (lender != lent->parent || hk_pool_index(lender) >= hk_region.nodes)
-		return false;
-	for (size_t i = first; i < first + count; i++)
-		if (hk_super_at(i)->flags & HK_SUPER_SMALL)
-			return true;
-	return false;
-}
-
-/* COUNT that are not those: what is wrong is held until others are found. */
-static size_t take_right(struct hk_pool *pool, struct hk_pool *lender, size_t count, size_t align)
-{
-	size_t first = hk_supers_take_locked(lender, count, align), next;
-	if (first == HK_NO_SUPER || !wrong_pages(&pool->lent, lender, first, count))
-		return first;
-	next = take_right(pool, lender, count, align); /* as deep as there are starters */
-	hk_supers_give_locked(lender, first, count);
-	return next;
-}
-
 /* From LENDER, as free as the lender had them. */
 static size_t borrow(struct hk_pool *pool, struct hk_pool *lender, size_t count, size_t align)
 {
 	struct hk_lent *lent = &pool->lent;
 	bool gib = lent->page_shift == HK_GIB_SHIFT;
 	hk_lock(&lender->lock);
-	size_t first = take_right(pool, lender, count, hk_max(align, gib ? HK_GIB_SUPERS : 1));
+	bool huge = lender == lent->parent; /* else the program asked for small pages, or any will do */
+	size_t first = hk_supers_take_locked(lender, count, hk_max(align, gib ? HK_GIB_SUPERS : 1), huge);
 	if (first != HK_NO_SUPER && lent->page_shift && !change_pages(lender, first, count, lent->page_shift)) {
 		if (lent->strict) {
 			hk_supers_give_locked(lender, first, count);

@@ -127,11 +127,12 @@ static size_t find_run(struct hk_pool *pool, unsigned count, unsigned align, uns
 			return index;
 		if (!pool->warm_supers && starter_grow(pool, count))
 			continue;
-		index = hk_supers_take_locked(pool, 1, 1);
+		index = hk_supers_take_locked(pool, 1, 1, false);
 		if (index == HK_NO_SUPER)
 			return index;
 		hk_store(&hk_super_at(index)->state, HK_SUPER_CHUNKED);
 		hk_bucket_insert(pool, index);
+		hk_pool_outgrows_locked(pool, index);
 		*first = 0;
 		return index;
 	}
@@ -167,6 +168,8 @@ void *hk_pool_chunks_alloc(struct hk_pool *pool, unsigned count, unsigned align,
 	hk_bucket_insert(pool, index);
 	if (kind == HK_CODE_SPAN)
 		pool->span_chunks += count;
+	if (HK_UNLIKELY(pool->promote_due))
+		hk_pool_promote_locked(pool);
 	hk_unlock(&pool->lock);
 	return (void *)(hk_super_base(index) + first * HK_CHUNK_BYTES);
 }
@@ -235,7 +238,7 @@ void *hk_pool_span_alloc(struct hk_pool *pool, size_t chunks, size_t align, bool
 	size_t body = chunks / HK_SUPER_CHUNKS;
 	unsigned tail = (unsigned)(chunks % HK_SUPER_CHUNKS);
 	hk_lock(&pool->lock);
-	size_t first = hk_supers_take_locked(pool, body + (tail != 0), align);
+	size_t first = hk_supers_take_locked(pool, body + (tail != 0), align, true);
 	if (first == HK_NO_SUPER) {
 		pool->count.out_of_memory++;
 		hk_unlock(&pool->lock);

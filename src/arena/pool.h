@@ -24,6 +24,7 @@ struct hk_pool_counters {
 	uint64_t purged_bytes;
 	uint64_t broken_supers;      /* SuperSlabs that lost their huge page to a partial purge */
 	uint64_t spans_moved;        /* by mremap */
+	uint64_t promoted;           /* starters that were given a huge page */
 	uint64_t spans_grown;        /* in place */
 	uint64_t hugetlb_refused;    /* SuperSlabs asked of the hugetlb pool and not had */
 	uint64_t out_of_memory;
@@ -69,6 +70,9 @@ struct hk_pool {
 	uint32_t gib_refused_ms;     /* [L:pool] the same of 1 GiB pages */
 	uint32_t refused_ms;     /* [L:pool] when the kernel last refused to take memory; 0 = never */
 	uint32_t dirty_since_ms; /* [L:pool] when dirty chunks passed their bound; 0 = below it */
+	unsigned promote_misses; /* [L:pool] starters that got no huge page */
+	unsigned promote_turn;   /* [L:pool] starters looked at */
+	unsigned promote_due;    /* [L:pool] so many starters are to be promoted */
 	uint32_t ticked_ms;      /* [A] time of the last hk_pool_tick, claimed by compare-and-swap */
 	struct hk_pool_counters count;
 	struct hk_lent lent;
@@ -159,12 +163,18 @@ void hk_pool_rebuild(struct hk_pool *pool);
 /* Checks I1-I3 and the side table's invariants; the number of violations, each said. */
 int hk_pool_audit(struct hk_pool *pool);
 
-/* For the files of this folder: supers.c and purge.c. The lock is held. */
+/* For the files of this folder. The lock is held. */
+/* SuperSlab INDEX was taken: behind the starters, these shall be promoted. */
+void hk_pool_outgrows_locked(struct hk_pool *pool, size_t index);
+/* Gives starters huge pages where that is due; the lock is dropped meanwhile. */
+void hk_pool_promote_locked(struct hk_pool *pool);
 /* CHUNKS more, within one SuperSlab, at the region's end. */
 bool hk_starters_extend_locked(struct hk_pool *pool, unsigned chunks);
 void hk_bucket_insert(struct hk_pool *pool, size_t index);
 void hk_bucket_remove(struct hk_pool *pool, size_t index);
-size_t hk_supers_take_locked(struct hk_pool *pool, size_t count, size_t align);
+/* COUNT adjacent free SuperSlabs, the first one's index a multiple of ALIGN, ready for use. HUGE: none of the starters,
+ * whose small pages suit small programs; HK_NO_SUPER: no memory. */
+size_t hk_supers_take_locked(struct hk_pool *pool, size_t count, size_t align, bool huge);
 void hk_supers_give_locked(struct hk_pool *pool, size_t first, size_t count);
 void hk_super_set_free_locked(struct hk_pool *pool, size_t index, bool is_free);
 void hk_pool_shed_locked(struct hk_pool *pool);

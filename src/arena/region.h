@@ -90,7 +90,7 @@ HK_INLINE size_t hk_stripe_starters(unsigned stripe)
 	return stripe < hk_region.nodes ? hk_region.starter_bytes : 0;
 }
 
-/* True for SuperSlabs of STRIPE that begin AT bytes in and are on small pages for good. */
+/* True for SuperSlabs of STRIPE that begin AT bytes in and are on small pages to begin with. */
 HK_INLINE bool hk_stripe_is_small(unsigned stripe, size_t at)
 {
 	return stripe >= hk_region.nodes || at < hk_region.starter_bytes;

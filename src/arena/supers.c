@@ -62,23 +62,26 @@ static size_t next_index(size_t from, size_t end, bool is_free)
 	return end;
 }
 
-/* Where a search may begin: the first gib of the stripe that has a free one, or may have. */
-static size_t lowest(const struct hk_pool *pool)
+/* Where a search may begin: the first gib of the stripe that has a free one, or may have; HUGE: behind the starters. */
+static size_t lowest(const struct hk_pool *pool, bool huge)
 {
-	return hk_max(pool->lowest_free_gib * HK_GIB_SUPERS, hk_stripe_first(hk_pool_index(pool)));
+	unsigned stripe = hk_pool_index(pool);
+	size_t first = hk_stripe_first(stripe);
+	first += huge ? hk_stripe_starters(stripe) >> HK_SUPER_SHIFT : 0;
+	return hk_max(pool->lowest_free_gib * HK_GIB_SUPERS, first);
 }
 
 /* A run of COUNT free SuperSlabs; where none fits, *AT_END is where one could begin if the stripe
  * grew. */
-static size_t find_free(struct hk_pool *pool, size_t count, size_t align, size_t *at_end)
+static size_t find_free(struct hk_pool *pool, size_t count, size_t align, bool huge, size_t *at_end)
 {
-	size_t i = lowest(pool), end = hk_stripe_end(hk_pool_index(pool));
-	*at_end = hk_align_up(end, align);
+	size_t i = lowest(pool, huge), end = hk_stripe_end(hk_pool_index(pool));
+	*at_end = hk_align_up(hk_max(i, end), align);
 	while (i < end) {
 		size_t from = next_index(i, end, true), to;
 		if (from == end)
 			break;
-		if (i == lowest(pool))
+		if (i == lowest(pool, false))
 			pool->lowest_free_gib = from / HK_GIB_SUPERS;
 		to = next_index(from, end, false);
 		from = hk_align_up(from, align);
@@ -91,13 +94,13 @@ static size_t find_free(struct hk_pool *pool, size_t count, size_t align, size_t
 	return HK_NO_SUPER;
 }
 
-static size_t find_warm(struct hk_pool *pool)
+static size_t find_warm(struct hk_pool *pool, bool huge)
 {
 	size_t end = hk_stripe_end(hk_pool_index(pool));
 	if (!pool->warm_supers && !pool->kept_supers)
 		return HK_NO_SUPER;
-	for (size_t i = lowest(pool); i < end; i += 64) {
-		uint64_t word = *word_of(hk_gibs[i / HK_GIB_SUPERS]->warm_bits, i);
+	for (size_t i = lowest(pool, huge); i < end; i = (i / 64 + 1) * 64) {
+		uint64_t word = *word_of(hk_gibs[i / HK_GIB_SUPERS]->warm_bits, i) >> i % 64;
 		if (word)
 			return i + (unsigned)__builtin_ctzll(word);
 	}
@@ -189,36 +192,54 @@ static bool prepare(size_t first, size_t count)
 }
 
 /* New SuperSlabs at the stripe's end. */
-static size_t take_new(struct hk_pool *pool, size_t count, size_t align)
+static size_t take_new(struct hk_pool *pool, size_t count, size_t align, bool huge)
 {
 	size_t at_end, first;
 	if (!starters_finish(pool))
 		return HK_NO_SUPER;
 	hk_hugetlb_extend_locked(pool);
-	first = find_free(pool, count, align, &at_end);
+	first = find_free(pool, count, align, huge, &at_end);
 	if (first != HK_NO_SUPER)
 		return first;
 	return hk_supers_grow_locked(pool, at_end + count, GROW_EXTRA_MAX) ? at_end : HK_NO_SUPER;
 }
 
-size_t hk_supers_take_locked(struct hk_pool *pool, size_t count, size_t align)
+/* Going past the starters commits them; not where that is charged to the process, or resident at once. */
+static bool may_skip_starters(const struct hk_pool *pool)
+{
+	size_t have = hk_region.stripe[hk_pool_index(pool)].committed_bytes;
+	return have >= hk_stripe_starters(hk_pool_index(pool)) ||
+	       (hk_region.huge && !hk_region_is_strict() && !hk_load(&hk_region.locked));
+}
+
+/* Free ones, warm if one is enough, or new ones. */
+static size_t find(struct hk_pool *pool, size_t count, size_t align, bool huge)
 {
 	size_t at_end, first = HK_NO_SUPER;
+	if (count == 1 && align == 1)
+		first = find_warm(pool, huge);
+	if (first != HK_NO_SUPER) {
+		pool->count.warm_supers_reused++;
+		return first;
+	}
+	first = find_free(pool, count, align, huge, &at_end);
+	if (first == HK_NO_SUPER)
+		return take_new(pool, count, align, huge);
+	pool->count.free_supers_reused += count;
+	return first;
+}
+
+size_t hk_supers_take_locked(struct hk_pool *pool, size_t count, size_t align, bool huge)
+{
+	size_t first = HK_NO_SUPER;
 	if (count > HK_REGION_SUPERS || align > HK_REGION_SUPERS)
 		return HK_NO_SUPER;
 	if (HK_UNLIKELY(pool->arena))
 		return hk_lent_take_locked(pool, count, align);
-	if (count == 1 && align == 1)
-		first = find_warm(pool);
-	if (first != HK_NO_SUPER) {
-		pool->count.warm_supers_reused++;
-	} else {
-		first = find_free(pool, count, align, &at_end);
-		if (first != HK_NO_SUPER)
-			pool->count.free_supers_reused += count;
-	}
+	if (huge && may_skip_starters(pool))
+		first = find(pool, count, align, true);
 	if (first == HK_NO_SUPER)
-		first = take_new(pool, count, align);
+		first = find(pool, count, align, false);
 	if (first == HK_NO_SUPER || !prepare(first, count))
 		return HK_NO_SUPER;
 	if (HK_UNLIKELY(hk_options.huge >= HK_HUGE_HUGETLB))

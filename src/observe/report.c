@@ -56,6 +56,7 @@ static void pool(struct out *o, const struct hk_pool_counters *p)
 	figure(o, "purged_bytes", p->purged_bytes, "given back");
 	figure(o, "span_grown_in_place", p->spans_grown, "large spans grown in place");
 	figure(o, "span_moved_pages", p->spans_moved, "spans whose pages were moved");
+	figure(o, "super_promoted", p->promoted, "first SuperSlabs given a huge page when the process outgrew them");
 	figure(o, "pool_fallbacks", p->fallbacks, "requests that another node's pool served");
 	figure(o, "pool_out_of_memory", p->out_of_memory, "requests that the pool could not serve");
 }

@@ -17,6 +17,9 @@
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
 #define HUGE_SHIFT 26 /* MAP_HUGE_SHIFT */
 
 #define ANON (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
@@ -62,6 +65,11 @@ int hk_os_decommit(uintptr_t where, size_t bytes)
 int hk_os_advise_huge(uintptr_t where, size_t bytes)
 {
 	return result(madvise((void *)where, bytes, MADV_HUGEPAGE));
+}
+
+int hk_os_collapse(uintptr_t where, size_t bytes)
+{
+	return result(madvise((void *)where, bytes, MADV_COLLAPSE));
 }
 
 int hk_os_advise_small(uintptr_t where, size_t bytes)

@@ -21,6 +21,8 @@ int hk_os_decommit(uintptr_t where, size_t bytes);
 
 /* Which pages the kernel should take at first touch. */
 int hk_os_advise_huge(uintptr_t where, size_t bytes);
+/* Copies what is there onto huge pages now; 0, -EINVAL where the kernel can't (before 6.1), or -errno. */
+int hk_os_collapse(uintptr_t where, size_t bytes);
 int hk_os_advise_small(uintptr_t where, size_t bytes);
 
 /* Maps a range anew on pages of the hugetlb pool, of 2^SHIFT bytes, with a reservation: -ENOMEM where the pool

@@ -66,7 +66,7 @@ static void runs_are_aligned(void **state)
 static void starters_grow_in_small_steps(void **state)
 {
 	(void)state;
-	unit_start(NULL);
+	unit_start("HAKMEM_STARTER_MIB=4");
 	assert_int_equal(hk_region.stripe[0].committed_bytes, 0);
 	take(1, 1, NULL);
 	assert_int_equal(hk_region.stripe[0].committed_bytes, 256u << 10);
@@ -81,6 +81,78 @@ static void starters_grow_in_small_steps(void **state)
 	assert_int_equal(hk_region.stripe[0].committed_bytes % HK_SUPER_BYTES, 0);
 	assert_true(hk_super_at(hk_stripe_first(0) + 1)->flags & HK_SUPER_SMALL);
 	assert_false(hk_super_at(hk_stripe_first(0) + 2)->flags & HK_SUPER_SMALL);
+}
+
+/* Large blocks would gain nothing from small pages: they begin behind the starters, which remain for others. */
+static void large_ones_skip_the_starters(void **state)
+{
+	(void)state;
+	bool zero;
+	unit_start("HAKMEM_STARTER_MIB=8");
+	take(1, 1, NULL);
+	size_t first = hk_stripe_first(0);
+	char *large = hk_pool_span_alloc(POOL, 40, 1, &zero);
+	assert_int_equal(hk_super_index(large), first + 4);
+	assert_true(zero);
+	assert_false(super_of(large)->flags & HK_SUPER_SMALL);
+	hk_pool_span_free(POOL, large); /* warm now, in the middle of a word of the bitmap */
+	assert_int_equal(hk_super_index(hk_pool_span_alloc(POOL, 32, 1, &zero)), first + 4);
+	unit_audit();
+	/* A warm one before fresh ones, then the starters from the lowest on. */
+	for (unsigned i = 0; i < 32; i++)
+		take(1, 1, NULL);
+	assert_int_equal(hk_super_index(take(31, 1, NULL)), first + 5);
+	assert_int_equal(hk_super_index(take(31, 1, NULL)), first + 1);
+	unit_audit();
+}
+
+static unsigned small_ones(void)
+{
+	unsigned n = 0;
+	for (size_t i = hk_stripe_first(0); i < hk_stripe_end(0); i++)
+		n += hk_super_at(i)->flags & HK_SUPER_SMALL;
+	return n;
+}
+
+/* What a process that outgrew its starters has in them is kept, on huge pages where the kernel has some. */
+static void starters_are_promoted(void **state)
+{
+	(void)state;
+	char *blocks[6 * 32];
+	unit_start("HAKMEM_STARTER_MIB=4");
+	for (unsigned i = 0; i < 64; i++)
+		memset(blocks[i] = take(1, 1, NULL), (int)i + 1, HK_CHUNK_BYTES);
+	assert_int_equal(small_ones(), 2);
+	assert_int_equal(POOL->count.promoted, 0);
+	for (unsigned i = 64; i < COUNT_OF(blocks); i++)
+		memset(blocks[i] = take(1, 1, NULL), (int)i + 1, HK_CHUNK_BYTES);
+	for (unsigned i = 0; i < COUNT_OF(blocks); i++)
+		for (size_t at = 0; at < HK_CHUNK_BYTES; at += 4096)
+			assert_int_equal(blocks[i][at], (char)(i + 1));
+	assert_int_equal(small_ones() + POOL->count.promoted, 2);
+	unit_audit();
+	if (!POOL->count.promoted)
+		unit_skip(hk_os_has_thp() ? "the kernel does not make huge pages of small ones on demand"
+					  : "transparent huge pages are switched off");
+}
+
+/* One that is half free would be resident as a whole. */
+static void starters_with_room_stay_small(void **state)
+{
+	(void)state;
+	char *blocks[64];
+	unit_start("HAKMEM_STARTER_MIB=4");
+	for (unsigned i = 0; i < 64; i++)
+		memset(blocks[i] = take(1, 1, NULL), 1, HK_CHUNK_BYTES);
+	for (unsigned i = 0; i < 5; i++) { /* one more than is borne */
+		hk_pool_chunks_free(POOL, blocks[i], 1);
+		hk_pool_chunks_free(POOL, blocks[32 + i], 1);
+	}
+	for (unsigned i = 0; i < 4; i++)
+		take(31, 1, NULL); /* SuperSlabs behind the starters */
+	assert_int_equal(POOL->count.promoted, 0);
+	assert_int_equal(small_ones(), 2);
+	unit_audit();
 }
 
 /* The one with the fewest free chunks that has room: others can become empty. */
@@ -216,6 +288,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(chunks_are_marked_and_taken_back),
 		cmocka_unit_test(runs_are_aligned),
 		cmocka_unit_test(starters_grow_in_small_steps),
+		cmocka_unit_test(large_ones_skip_the_starters),
+		cmocka_unit_test(starters_are_promoted),
+		cmocka_unit_test(starters_with_room_stay_small),
 		cmocka_unit_test(fullest_first),
 		cmocka_unit_test(zero_is_known_until_used),
 		cmocka_unit_test(empty_ones_stay_warm),

@@ -1,0 +1,64 @@
+/* promote.c - huge pages for the starters of a process that has outgrown them.
+ *
+ * The first memory of a process is on small pages, so that what a small program does not touch costs nothing. In a large
+ * one the same memory holds its oldest blocks, often its hottest, and each small page of them takes a TLB entry. So where
+ * a pool takes a SuperSlab beyond the starters, it has the kernel copy two of these, if they are full or nearly so, onto
+ * huge pages (MADV_COLLAPSE, kernel 6.1): about 0.2 ms each, and only while the process grows. */
+#include <errno.h>
+
+#include "arena/pool.h"
+#include "base/check.h"
+
+#define ROOM_MAX 4u /* chunks free at most: they become resident with the others */
+#define AT_ONCE 2u
+#define MISSES_MAX 16u /* an older kernel, no huge pages free, or none wanted */
+
+/* A starter in use on small pages, in turn. */
+static size_t find(struct hk_pool *pool)
+{
+	unsigned stripe = hk_pool_index(pool);
+	size_t starters = hk_stripe_starters(stripe) >> HK_SUPER_SHIFT;
+	for (size_t n = 0; n < starters; n++) {
+		size_t i = hk_stripe_first(stripe) + pool->promote_turn++ % starters;
+		const struct hk_super *s = hk_super_at(i);
+		if (s->state == HK_SUPER_CHUNKED && s->pool == pool && s->flags == HK_SUPER_SMALL &&
+		    (unsigned)__builtin_popcount(s->free) <= ROOM_MAX)
+			return i;
+	}
+	return HK_NO_SUPER;
+}
+
+void hk_pool_outgrows_locked(struct hk_pool *pool, size_t index)
+{
+	unsigned stripe = hk_pool_index(pool);
+	if (!pool->arena && hk_region.huge && pool->promote_misses < MISSES_MAX &&
+	    index - hk_stripe_first(stripe) >= hk_stripe_starters(stripe) >> HK_SUPER_SHIFT)
+		pool->promote_due = AT_ONCE;
+}
+
+static bool promote_one(struct hk_pool *pool)
+{
+	size_t index = find(pool);
+	int rc = -EINVAL;
+	if (index == HK_NO_SUPER)
+		return false;
+	hk_unlock(&pool->lock);
+	if (hk_os_has_thp() && !hk_os_advise_huge(hk_super_base(index), HK_SUPER_BYTES))
+		rc = hk_os_collapse(hk_super_base(index), HK_SUPER_BYTES);
+	hk_lock(&pool->lock);
+	if (rc || hk_super_at(index)->pool != pool) {
+		pool->promote_misses += rc != 0;
+		return false;
+	}
+	hk_super_at(index)->flags &= (uint8_t)~HK_SUPER_SMALL;
+	pool->count.promoted++;
+	return true;
+}
+
+void hk_pool_promote_locked(struct hk_pool *pool)
+{
+	unsigned due = pool->promote_due;
+	pool->promote_due = 0; /* others need not do it as well */
+	while (due-- && promote_one(pool))
+		;
+}
