@@ -7,6 +7,7 @@
 #include <malloc.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -368,18 +369,47 @@ static void warm_up(struct hk_frame *f)
 	f->warming = 0;
 }
 
-/* malloc_trim of the allocator that serves; libc's own would trim a heap that nobody uses. */
+/* SYMBOL of the very object that serves malloc; another's would purge a heap that nobody uses. */
+static void *serving(const char *symbol)
+{
+	void *found = dlsym(RTLD_DEFAULT, symbol), *serves = dlsym(RTLD_DEFAULT, "malloc");
+	Dl_info of_found, of_malloc;
+
+	if (!found || !serves || !dladdr(found, &of_found) || !dladdr(serves, &of_malloc) ||
+	    of_found.dli_fbase != of_malloc.dli_fbase)
+		return NULL;
+	return found;
+}
+
+/* Each allocator's own call to give back what it does not need, as its manual has it; 0: none is known. */
+static int purge(void)
+{
+	enum { JEMALLOC_ARENAS_ALL = 4096, TBB_CLEAN_ALL_BUFFERS = 0 };
+	void *f;
+
+	if ((f = serving("malloc_trim"))) { /* glibc, hakmem */
+		((int (*)(size_t))f)(0);
+	} else if ((f = serving("mallctl"))) { /* jemalloc */
+		char name[32];
+
+		snprintf(name, sizeof(name), "arena.%d.purge", JEMALLOC_ARENAS_ALL);
+		((int (*)(const char *, void *, size_t *, void *, size_t))f)("thread.tcache.flush", NULL, NULL, NULL, 0);
+		((int (*)(const char *, void *, size_t *, void *, size_t))f)(name, NULL, NULL, NULL, 0);
+	} else if ((f = serving("mi_collect"))) { /* mimalloc */
+		((void (*)(bool))f)(true);
+	} else if ((f = serving("MallocExtension_ReleaseFreeMemory"))) { /* gperftools */
+		((void (*)(void))f)();
+	} else if (serving("__TBB_malloc_proxy") && (f = dlsym(RTLD_DEFAULT, "scalable_allocation_command"))) {
+		((int (*)(int, void *))f)(TBB_CLEAN_ALL_BUFFERS, NULL); /* its library is another than the proxy */
+	} else {
+		return 0;
+	}
+	return 1;
+}
+
 static long trimmed_kib(void)
 {
-	int (*trim)(size_t) = (int (*)(size_t))dlsym(RTLD_DEFAULT, "malloc_trim");
-	void *serves = dlsym(RTLD_DEFAULT, "malloc");
-	Dl_info of_trim, of_malloc;
-
-	if (!trim || !serves || !dladdr((void *)trim, &of_trim) || !dladdr(serves, &of_malloc) ||
-	    of_trim.dli_fbase != of_malloc.dli_fbase)
-		return -1;
-	trim(0);
-	return hk_resident_kib();
+	return purge() ? hk_resident_kib() : -1;
 }
 
 static void line_print(struct hk_frame *f, long peak, long end, long trimmed)

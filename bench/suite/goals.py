@@ -127,7 +127,7 @@ def memory_goals(s):
     for peer, metric, text, most in (
             ("jemalloc", "peak_rss_kib", "peak resident memory", 1.05),
             ("mimalloc", "peak_rss_kib", "peak resident memory", 1.0),
-            ("jemalloc", "end_rss_kib", "resident memory at the end", 1.0)):
+            ("jemalloc", "trimmed_rss_kib", "resident memory at the end, after each one's own purge", 1.0)):
         ratio, count = s.memory_mean(peer, metric)
         yield Goal(f"{text}: geometric mean, own over {peer}'s", f"at most {most:.2f}",
                    figure(ratio), judge_most(ratio, most), f"{count} rows" if ratio else "")

@@ -8,7 +8,8 @@ import dataclasses
 
 from suite import stats
 
-MEMORY = (("peak_rss_kib", "peak resident memory"), ("end_rss_kib", "resident memory at the end"))
+MEMORY = (("peak_rss_kib", "peak resident memory"), ("end_rss_kib", "resident memory at the end"),
+          ("trimmed_rss_kib", "resident memory after each one's own purge"))
 
 
 def values(row, allocator, metric=None):
