@@ -79,11 +79,12 @@ void hk_bucket_remove(struct hk_pool *pool, size_t index)
 
 /* ---- where a run of chunks is ---- */
 
-/* Bits at which an aligned run of COUNT free chunks begins. */
+/* Bits at which an aligned run of COUNT free chunks begins; of those that are resident, if there are any. */
 static uint32_t fitting(const struct hk_super *s, unsigned count, unsigned align)
 {
 	static const uint32_t aligned[] = {~0u, 0x55555555u, 0x11111111u, 0x01010101u, 0x00010001u, 1u};
-	return hk_run_starts(s->free, count) & aligned[hk_log2(align)];
+	uint32_t used = hk_run_starts(s->free & ~s->zero, count) & aligned[hk_log2(align)];
+	return used ? used : hk_run_starts(s->free, count) & aligned[hk_log2(align)];
 }
 
 /* The fullest SuperSlab with such a run: whole ones before broken ones. */

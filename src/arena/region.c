@@ -17,6 +17,7 @@
 #define WINDOW_FIRST_GIB (32ul << 10)
 #define WINDOW_GIBS (48ul << 10)
 #define PLACES 64
+#define STARTERS_HUGETLB (4ul << 20)
 #define RESERVE_MIN (256ul << 10) /* counts against RLIMIT_MEMLOCK once a program locks all */
 
 struct hk_region hk_region;
@@ -165,6 +166,8 @@ int hk_region_init(void)
 			return -ENOMEM;
 	}
 	hk_region.huge = hk_options.huge != HK_HUGE_NEVER;
+	if (hk_options.huge >= HK_HUGE_HUGETLB)
+		starters = hk_min(starters, STARTERS_HUGETLB); /* who reserved pages wants them used */
 	hk_region.starter_bytes = hk_align_up(starters, HK_SUPER_BYTES);
 	share_out(bytes);
 	hk_store_rel(&hk_gibs[hk_region.base >> HK_GIB_SHIFT], &first_gib);
