@@ -74,6 +74,15 @@ footer{color:var(--soft);font-size:13px;padding-top:30px;padding-bottom:44px}
 """
 
 
+# For a chart that stands alone, without a page around it.
+CHART_STYLE = """
+svg{--bg:#fff;--ink:#16191f;--soft:#5b6472;--grid:#e9ecf0;--ahead:#0b62d6;--behind:#d1480f;--same:#aab1bc}
+@media(prefers-color-scheme:dark){svg{--bg:#12151a;--ink:#e7eaf0;--soft:#98a2b3;--grid:#272d36;
+--ahead:#5aa2ff;--behind:#ff8a50;--same:#667080}}
+.ground{fill:var(--bg)} .hover{fill:transparent}
+""" + STYLE[STYLE.index("svg text{"):STYLE.index(".hover{")] + STYLE[STYLE.index(".bar.ahead"):STYLE.index(".line{")]
+
+
 def colour_rules():
     def rules(colours):
         return "".join(f".dot.c{n},.k.c{n}{{fill:{c};background:{c}}}.line.l{n}{{stroke:{c}}}"

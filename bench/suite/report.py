@@ -9,6 +9,7 @@ from suite.page import esc
 from suite.rows import ANCHOR, REAL, SYNTHETIC
 
 TITLES = {SYNTHETIC: "Programs", ANCHOR: "Single paths", REAL: "Real programs"}
+SHORT = {SYNTHETIC: "programs", ANCHOR: "single paths", REAL: "real"}
 KINDS = {stats.AHEAD: "ahead", stats.BEHIND: "behind"}
 NOISY = 0.05     # of all processor time: what others may take before the page warns
 
@@ -113,7 +114,7 @@ def bar_items(lines):
     return sorted(items, key=lambda item: -item[1])
 
 
-def mean_chart(s, group):
+def mean_items(s, group):
     items = []
     for threads in s.thread_counts(group):
         means, count = s.means(group, threads)
@@ -122,7 +123,22 @@ def mean_chart(s, group):
             items.append((where, ratio.value, ratio.low, ratio.high,
                           KINDS.get(ratio.verdict(), "same"), f"over {count} rows",
                           f"{s.own} to {name}, geometric mean over {count} rows"))
+    return items
+
+
+def mean_chart(s, group):
+    items = mean_items(s, group)
     return svg.ratio_bars(items, f"{TITLES[group]}: geometric means") if items else ""
+
+
+def main_chart(s):
+    """The geometric means of all groups as one picture that stands alone, for a README."""
+    items = [(f"{SHORT[group]}{', ' if ' T, ' in name else ': '}{name}", *rest)
+             for group in (SYNTHETIC, ANCHOR, REAL) for name, *rest in mean_items(s, group)]
+    drawn = svg.ratio_bars(items, f"{s.own}'s speed to others', geometric means")
+    return drawn.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1).replace(
+        ">", f"><style>{page.CHART_STYLE}</style>" + svg.tag("rect", width="100%", height="100%",
+                                                           class_="ground"), 1)
 
 
 def relative_strip(s, group, colours):
@@ -392,8 +408,8 @@ def html(s):
         ("missing", "Skipped and failed", missing_section(s))])
 
 
-def write(s, path):
+def write(s, path, drawn=None):
     directory = os.path.dirname(os.path.abspath(path))
     os.makedirs(directory, exist_ok=True)
     with open(path, "w", encoding="utf-8") as file:
-        file.write(html(s))
+        file.write(drawn or html(s))
