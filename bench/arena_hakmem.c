@@ -1,5 +1,5 @@
 /* arena_hakmem.c - hakmem for bench_arena: malloc's heap, an arena of any thread, one of a single owner, object pools;
- * and what others have no like of: reset against frees, stalls across growth. */
+ * and what others have no like of: reset against frees, short arenas, stalls across growth. */
 #include "arena_subject.h"
 
 #include <stdint.h>
@@ -13,12 +13,13 @@
 
 enum { BLOCKS = 100000, GROWN = 256 << 20, STEP = 4096 };
 
-static hak_arena *arena;
+static hak_arena *arena, *single;
 static hak_pool *pool;
 
 static hak_arena *make(unsigned flags, unsigned populate, size_t initial)
 {
-	struct hak_arena_options o = {.size_bytes = sizeof(o), .initial_bytes = initial, .populate = populate, .flags = flags};
+	struct hak_arena_options o = {
+		.size_bytes = sizeof(o), .initial_bytes = initial, .populate = populate, .flags = flags};
 	hak_arena *made;
 	int rc = hak_arena_create(&o, &made);
 	if (rc) {
@@ -26,6 +27,17 @@ static hak_arena *make(unsigned flags, unsigned populate, size_t initial)
 		exit(1);
 	}
 	return made;
+}
+
+/* Called as the others are: through a function here. */
+static void *heap_alloc(size_t size)
+{
+	return hak_malloc(size);
+}
+
+static void heap_free(void *p)
+{
+	hak_free(p);
 }
 
 static int start_shared(void)
@@ -36,8 +48,7 @@ static int start_shared(void)
 
 static int start_single(void)
 {
-	hak_arena_destroy(arena);
-	arena = make(HAK_ARENA_SINGLE, HAK_POPULATE_NOW, 64 << 20);
+	single = make(HAK_ARENA_SINGLE, HAK_POPULATE_NOW, 64 << 20);
 	return 0;
 }
 
@@ -49,6 +60,31 @@ static void *arena_alloc(size_t size)
 static void arena_free(void *p)
 {
 	hak_arena_free(arena, p);
+}
+
+static bool arena_owns(void *p)
+{
+	return hak_arena_owner(p) == arena;
+}
+
+static void *single_alloc(size_t size)
+{
+	return hak_arena_alloc(single, size);
+}
+
+static void single_free(void *p)
+{
+	hak_arena_free(single, p);
+}
+
+static bool single_owns(void *p)
+{
+	return hak_arena_owner(p) == single;
+}
+
+static bool owns(void *p)
+{
+	return hak_owns(p);
 }
 
 static int pool_start(size_t bytes, size_t count)
@@ -86,10 +122,26 @@ static void pool_end(void)
 }
 
 const struct hk_subject hk_subjects[] = {
-	{.name = "hak_malloc", .alloc = hak_malloc, .free = hak_free},
-	{.name = "arena", .start = start_shared, .alloc = arena_alloc, .free = arena_free},
-	{.name = "arena_single", .start = start_single, .alloc = arena_alloc, .free = arena_free},
-	{.name = "hak_pool", .pool_start = pool_start, .get = get, .put = put, .get_bulk = get_bulk, .put_bulk = put_bulk,
+	{.name = "hak_malloc", .symbol = "hak_malloc", .alloc = heap_alloc, .free = heap_free, .owns = owns},
+	{.name = "arena",
+	 .symbol = "hak_arena_alloc",
+	 .start = start_shared,
+	 .alloc = arena_alloc,
+	 .free = arena_free,
+	 .owns = arena_owns},
+	{.name = "arena_single",
+	 .symbol = "hak_arena_alloc",
+	 .start = start_single,
+	 .alloc = single_alloc,
+	 .free = single_free,
+	 .owns = single_owns},
+	{.name = "hak_pool",
+	 .symbol = "hak_pool_get_bulk",
+	 .pool_start = pool_start,
+	 .get = get,
+	 .put = put,
+	 .get_bulk = get_bulk,
+	 .put_bulk = put_bulk,
 	 .pool_end = pool_end},
 	{.name = NULL},
 };
@@ -107,7 +159,7 @@ static void fill(hak_arena *a, void **p)
 	}
 }
 
-static void resets(unsigned rounds)
+static int resets(unsigned rounds, const char *latencies)
 {
 	static void *p[BLOCKS];
 	double frees = 0, reset = 0;
@@ -127,9 +179,38 @@ static void resets(unsigned rounds)
 		reset = !r || took < reset ? (double)took : reset;
 	}
 	hak_arena_destroy(a);
-	hk_subject_row("free_100k", "arena", frees, "ns");
-	hk_subject_row("reset_100k", "arena", reset, "ns");
-	hk_subject_row("reset_ratio", "arena", frees / reset, "x");
+	hk_subject_row("release_100k", "reset", reset, "ns");
+	hk_subject_row("release_100k", "one_by_one", frees, "ns");
+	(void)latencies;
+	return 0;
+}
+
+/* ---- short arenas ---- */
+
+static double short_ones(unsigned n)
+{
+	unsigned long long begin = hk_subject_now();
+	for (unsigned i = 0; i < n; i++) {
+		hak_arena *a = make(0, HAK_POPULATE_NEVER, 0);
+		for (size_t k = 0; k < 100; k++)
+			*(volatile char *)hak_arena_alloc(a, 16 + k * 40) = 1;
+		hak_arena_destroy(a);
+	}
+	return (double)(hk_subject_now() - begin) / 1e3 / n;
+}
+
+/* Memory is warm: the first thousand don't count. */
+static int shorts(unsigned rounds, const char *latencies)
+{
+	double best = 0;
+	short_ones(1000);
+	for (unsigned r = 0; r < rounds; r++) {
+		double us = short_ones(2000);
+		best = !r || us < best ? us : best;
+	}
+	hk_subject_row("short_arena", "arena", best, "us");
+	(void)latencies;
+	return 0;
 }
 
 /* ---- stalls ---- */
@@ -140,13 +221,34 @@ static int compare(const void *a, const void *b)
 	return *x < *y ? -1 : *x > *y;
 }
 
-/* Takes and touches all, in steps of a page; the first half was had at creation. */
+static uint64_t supers(hak_arena *a)
+{
+	struct hak_arena_stats stats = {.size_bytes = sizeof(stats)};
+	hak_arena_stats(a, &stats);
+	return stats.supers;
+}
+
+static void stall_rows(const char *what, const char *name, uint32_t *ns, size_t n)
+{
+	char row[40];
+	if (!n)
+		return;
+	qsort(ns, n, sizeof(*ns), compare);
+	snprintf(row, sizeof(row), "stall_%s_p99.9", what);
+	hk_subject_row(row, name, ns[n - 1 - n / 1000], "ns");
+	snprintf(row, sizeof(row), "stall_%s_max", what);
+	hk_subject_row(row, name, ns[n - 1], "ns");
+}
+
+/* Takes and touches all, in steps of a page; the first half was had at creation, and nothing is warm. */
 static void stalls(unsigned populate, const char *name, FILE *out)
 {
 	enum { N = GROWN / STEP };
 	static uint32_t ns[N];
-	hak_arena *a = make(0, populate, GROWN / 8 * 5); /* blocks and what slabs want beside them */
-	char row[40];
+	hak_malloc_trim(0);
+	hak_arena *a = make(0, populate, GROWN / 2);
+	uint64_t had = supers(a);
+	size_t edge = N;
 	for (size_t i = 0; i < N; i++) {
 		unsigned long long begin = hk_subject_now();
 		char *p = hak_arena_alloc(a, STEP);
@@ -154,34 +256,30 @@ static void stalls(unsigned populate, const char *name, FILE *out)
 			exit(1);
 		*(volatile char *)p = 1;
 		ns[i] = (uint32_t)(hk_subject_now() - begin);
+		if (edge == N && supers(a) > had)
+			edge = i;
 	}
 	hak_arena_destroy(a);
 	for (size_t i = 0; out && i < N; i++)
 		fprintf(out, "%s %zu %u\n", name, i * STEP, ns[i]);
-	qsort(ns, N / 2, sizeof(*ns), compare);
-	qsort(ns + N / 2, N / 2, sizeof(*ns), compare);
-	for (unsigned half = 0; half < 2; half++) {
-		const uint32_t *of = ns + half * (N / 2);
-		const char *what = half ? "growth" : "initial";
-		snprintf(row, sizeof(row), "stall_%s_p99.9", what);
-		hk_subject_row(row, name, of[N / 2 - N / 2000], "ns");
-		snprintf(row, sizeof(row), "stall_%s_max", what);
-		hk_subject_row(row, name, of[N / 2 - 1], "ns");
-	}
+	hk_subject_row("stall_edge", name, (double)edge * STEP / (1 << 20), "MiB");
+	stall_rows("initial", name, ns, edge);
+	stall_rows("growth", name, ns + edge, N - edge);
 }
 
-static int more(unsigned rounds, const char *latencies)
+static int growth(unsigned rounds, const char *latencies)
 {
 	FILE *out = latencies ? fopen(latencies, "w") : NULL;
 	if (latencies && !out) {
 		fprintf(stderr, "bench_arena: %s can't be written\n", latencies);
 		return 2;
 	}
-	resets(rounds);
 	stalls(HAK_POPULATE_NOW, "now", out);
 	stalls(HAK_POPULATE_BACKGROUND, "background", out);
 	stalls(HAK_POPULATE_NEVER, "never", out);
+	(void)rounds;
 	return out && fclose(out) ? 1 : 0;
 }
 
-int (*const hk_subject_more)(unsigned rounds, const char *latencies) = more;
+const struct hk_subject_part hk_subject_parts[] = {
+	{"reset", resets}, {"short", shorts}, {"stalls", growth}, {.name = NULL}};

@@ -30,7 +30,7 @@ static void release(void *p)
 }
 
 const struct hk_subject hk_subjects[] = {
-	{.name = "jemalloc_arena", .start = start, .alloc = alloc, .free = release},
+	{.name = "jemalloc_arena", .symbol = "mallocx", .start = start, .alloc = alloc, .free = release},
 	{.name = NULL},
 };
-int (*const hk_subject_more)(unsigned rounds, const char *latencies) = NULL;
+const struct hk_subject_part hk_subject_parts[] = {{.name = NULL}};

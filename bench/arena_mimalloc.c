@@ -15,13 +15,28 @@ static int start(void)
 	return !heap;
 }
 
+static bool owns(void *p)
+{
+	return mi_heap_contains_block(heap, p);
+}
+
 static void *alloc(size_t size)
 {
 	return mi_heap_malloc(heap, size);
 }
 
+static void release(void *p)
+{
+	mi_free(p);
+}
+
 const struct hk_subject hk_subjects[] = {
-	{.name = "mimalloc_heap", .start = start, .alloc = alloc, .free = mi_free},
+	{.name = "mimalloc_heap",
+	 .symbol = "mi_heap_malloc",
+	 .start = start,
+	 .alloc = alloc,
+	 .free = release,
+	 .owns = owns},
 	{.name = NULL},
 };
-int (*const hk_subject_more)(unsigned rounds, const char *latencies) = NULL;
+const struct hk_subject_part hk_subject_parts[] = {{.name = NULL}};

@@ -3,6 +3,7 @@
 BUILD ?= build
 LIB ?= $(BUILD)/libhakmem.so
 CC ?= gcc
+PYTHON ?= python3
 BENCH_DIR := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
 BENCH_OUT := $(BUILD)/bench
 
@@ -13,7 +14,7 @@ BENCH_LOOP_CFLAGS := -fno-builtin-malloc -fno-builtin-calloc -fno-builtin-reallo
 BENCH_VERIFY := $(BENCH_OUT)/verify.o $(BENCH_OUT)/verify_maps.o
 BENCH_PROGRAMS := $(addprefix $(BENCH_OUT)/,bench_tiny memory startup verify_preload.so empty.so floor.so)
 
-.PHONY: bench-programs try-run
+.PHONY: bench-programs try-run one-node
 bench-programs: $(BENCH_PROGRAMS)
 
 $(BENCH_OUT):
@@ -45,3 +46,8 @@ $(BENCH_OUT)/floor.so: $(BENCH_OUT)/floor.o
 
 try-run: bench-programs
 	BUILD=$(abspath $(BUILD)) $(BENCH_DIR)/try --lib $(LIB) --programs $(BENCH_OUT)
+
+# What NUMA costs on a machine with one node; needs the repository's history.  ROUNDS=N
+one-node: bench-programs $(LIB)
+	@BUILD=$(abspath $(BUILD)) $(PYTHON) $(BENCH_DIR)/one-node --lib $(LIB) --programs $(BENCH_OUT) \
+		$(if $(ROUNDS),--rounds $(ROUNDS))

@@ -1,10 +1,13 @@
 /* bench_arena.c - arenas: allocation and free by size, churn, object pools; the same loops for each subject.
  *
- *   bench_arena [--rounds N] [--latencies FILE]       one line a row: ROW SUBJECT VALUE UNIT; the least of N rounds
- *   bench_arena_jemalloc, _mimalloc, _dpdk            the same rows of others, where their headers are found
+ *   bench_arena [--rounds N] [--parts LIST] [--latencies FILE]
+ *   bench_arena_jemalloc, _mimalloc, _dpdk            the same of others, where their headers are found
  *
- * Every subject is called by pointer, so the call costs the same. FILE gets each allocation's time across growth, a
- * line each, for a plot. What it does not do: judge. */
+ * One line a row: ROW SUBJECT VALUE UNIT, the least of N rounds, the subjects taking turns. LIST, with commas: blocks,
+ * objects, and what a subject has more (hakmem: reset, short, stalls); else all. FILE gets each allocation's time
+ * across growth, a line each, for a plot. Every subject is called by pointer, through a function of its file, so the
+ * call costs the same, and proves first which file serves (arena_prove.c; status 3).
+ * What it does not do: judge; bench/arena does. */
 #define _GNU_SOURCE
 #include "arena_subject.h"
 
@@ -14,7 +17,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { PAIRS = 2000000, LIVE = 1000, CHURN = 2000000, OBJECTS = 16384, BULK = 32, GETS = 4000000 };
+enum { PAIRS = 2000000, LIVE = 1000, CHURN = 2000000, OBJECTS = 16384, BULK = 32, GETS = 4000000, SUBJECTS_MOST = 8 };
 
 static const size_t sizes[] = {64, 256, 1024, 2048, 4096, 8192};
 
@@ -111,21 +114,27 @@ static double least(double a, double b)
 	return a && a < b ? a : b;
 }
 
-static void measure_blocks(const struct hk_subject *s, unsigned rounds)
+/* SIZE 0: churn. */
+static void measure_row(const char *row, size_t size, unsigned rounds)
+{
+	double best[SUBJECTS_MOST] = {0};
+	for (unsigned r = 0; r < rounds; r++)
+		for (unsigned i = 0; hk_subjects[i].name; i++)
+			if (hk_subjects[i].alloc)
+				best[i] = least(best[i], size ? pairs(&hk_subjects[i], size) : churn(&hk_subjects[i]));
+	for (unsigned i = 0; hk_subjects[i].name; i++)
+		if (hk_subjects[i].alloc)
+			hk_subject_row(row, hk_subjects[i].name, best[i], "ns");
+}
+
+static void measure_blocks(unsigned rounds)
 {
 	char row[32];
-	double best;
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
-		best = 0;
-		for (unsigned r = 0; r < rounds; r++)
-			best = least(best, pairs(s, sizes[i]));
 		snprintf(row, sizeof(row), "pair_%zu", sizes[i]);
-		hk_subject_row(row, s->name, best, "ns");
+		measure_row(row, sizes[i], rounds);
 	}
-	best = 0;
-	for (unsigned r = 0; r < rounds; r++)
-		best = least(best, churn(s));
-	hk_subject_row("churn", s->name, best, "ns");
+	measure_row("churn", 0, rounds);
 }
 
 static int measure_objects(const struct hk_subject *s, unsigned rounds)
@@ -148,33 +157,68 @@ static int measure_objects(const struct hk_subject *s, unsigned rounds)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: bench_arena [--rounds 1..1000] [--latencies FILE]\n");
+	fprintf(stderr, "usage: bench_arena [--rounds 1..1000] [--parts LIST] [--latencies FILE]\n");
 	return 2;
+}
+
+/* Is NAME in the list? NULL: all are. */
+static bool asked(const char *list, const char *name)
+{
+	size_t n = strlen(name);
+	if (!list)
+		return true;
+	for (const char *p = list; (p = strstr(p, name)); p += n)
+		if ((p == list || p[-1] == ',') && (!p[n] || p[n] == ','))
+			return true;
+	return false;
+}
+
+static bool known(const char *list)
+{
+	size_t found = asked(list, "blocks") * (sizeof("blocks")) + asked(list, "objects") * sizeof("objects");
+	for (const struct hk_subject_part *p = hk_subject_parts; p->name; p++)
+		found += asked(list, p->name) * (strlen(p->name) + 1);
+	return found == strlen(list) + 1;
+}
+
+static int run(unsigned rounds, const char *parts, const char *latencies)
+{
+	for (const struct hk_subject *s = hk_subjects; s->name; s++) {
+		if (s->start && s->start())
+			return 1;
+		hk_subject_prove(s);
+	}
+	if (asked(parts, "blocks"))
+		measure_blocks(rounds);
+	for (const struct hk_subject *s = hk_subjects; s->name && asked(parts, "objects"); s++)
+		if (s->pool_start && measure_objects(s, rounds))
+			return 1;
+	for (const struct hk_subject_part *p = hk_subject_parts; p->name; p++) {
+		int rc = asked(parts, p->name) ? p->run(rounds, latencies) : 0;
+		if (rc)
+			return rc;
+	}
+	return 0;
 }
 
 int main(int argc, char **argv)
 {
 	unsigned rounds = 5;
-	const char *latencies = NULL;
+	const char *parts = NULL, *latencies = NULL;
 	for (int i = 1; i < argc; i += 2) {
+		char *end = "";
 		if (i + 1 == argc)
 			return usage();
 		if (!strcmp(argv[i], "--rounds"))
-			rounds = (unsigned)strtoul(argv[i + 1], NULL, 10);
+			rounds = (unsigned)strtoul(argv[i + 1], &end, 10);
+		else if (!strcmp(argv[i], "--parts"))
+			parts = argv[i + 1];
 		else if (!strcmp(argv[i], "--latencies"))
 			latencies = argv[i + 1];
 		else
 			return usage();
+		if (*end || rounds < 1 || rounds > 1000 || (parts && !known(parts)))
+			return usage();
 	}
-	if (rounds < 1 || rounds > 1000)
-		return usage();
-	for (const struct hk_subject *s = hk_subjects; s->name; s++) {
-		if (s->start && s->start())
-			return 1;
-		if (s->alloc)
-			measure_blocks(s, rounds);
-		if (s->pool_start && measure_objects(s, rounds))
-			return 1;
-	}
-	return hk_subject_more ? hk_subject_more(rounds, latencies) : 0;
+	return run(rounds, parts, latencies);
 }

@@ -1,14 +1,16 @@
-/* bench_uring.c - what an arena's fixed buffers save on io_uring, as ratios within one run.
+/* bench_uring.c - what an arena's fixed buffers save on io_uring.
  *
  *     bench_uring [--dir DIR] [--rounds N] [--quick]
  *
- * registration   1 GiB of an arena on huge pages, and 1 GiB of 4 KiB pages (--quick: 128 MiB)
- * read           CPU time a read of 64 and 256 KiB with O_DIRECT: READ_FIXED into the arena, and READ into memory of
- *                libc's malloc, 32 at a time from one file, whole process by the kernel's count
- * Both sides take turns, medians count. It is linked with the archive that leaves libc's malloc in place. Status 77: there
- * is no io_uring, or DIR has no O_DIRECT. It does not judge: what must be reached stands in docs/benchmarks.md.
+ * registration      1 GiB of an arena on huge pages, and 1 GiB of 4 KiB pages (--quick: 128 MiB)
+ * read_64k, _256k   CPU time a read with O_DIRECT: READ_FIXED into the arena, and READ into memory of libc's malloc, 32
+ *                   at a time from one file, whole process by the kernel's count
+ * One line a figure: ROW SUBJECT VALUE UNIT, medians of N rounds (9), both sides taking turns, and their ratio. It is
+ * linked with the archive that leaves libc's malloc in place, and says which file serves it. Status 77: there is no
+ * io_uring, or DIR has no O_DIRECT. It does not judge: bench/arena does.
  */
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -60,12 +62,26 @@ static double median(double *of)
 	return of[rounds / 2];
 }
 
+static void figures(const char *row, const char *ours, double a, const char *theirs, double b, const char *unit)
+{
+	printf("%-24s %-20s %12.3f %s\n", row, ours, a, unit);
+	printf("%-24s %-20s %12.3f %s\n", row, theirs, b, unit);
+	printf("%-24s %-20s %12.3f x\n", row, "ratio", b / a);
+	fflush(stdout);
+}
+
+static void served(void)
+{
+	Dl_info info;
+	void *symbol = dlsym(RTLD_DEFAULT, "malloc");
+	if (symbol && dladdr(symbol, &info))
+		printf("served plain %s\n", info.dli_fname);
+}
+
 static hak_arena *huge_arena(size_t bytes)
 {
-	struct hak_arena_options o = {.size_bytes = sizeof(o),
-				      .initial_bytes = bytes,
-				      .pages = HAK_PAGES_THP,
-				      .populate = HAK_POPULATE_NOW};
+	struct hak_arena_options o = {
+		.size_bytes = sizeof(o), .initial_bytes = bytes, .pages = HAK_PAGES_THP, .populate = HAK_POPULATE_NOW};
 	hak_arena *arena;
 	check(hak_arena_create(&o, &arena), "hak_arena_create");
 	return arena;
@@ -122,8 +138,7 @@ static void bench_registration(void)
 		small[i] = register_small(memory);
 	}
 	double a = median(huge), b = median(small);
-	printf("registration of %zu MiB, ms: arena %.3f, 4 KiB pages %.3f\n", registered_bytes / MIB, a, b);
-	printf("ratio registration %.2f\n", b / a);
+	figures("registration", "arena", a, "small_pages", b, "ms");
 	munmap(memory, registered_bytes);
 	check(hak_arena_destroy(arena), "hak_arena_destroy");
 }
@@ -200,6 +215,7 @@ static double read_all(struct side *s, int fd, size_t bytes)
 static void bench_reads(int fd, size_t bytes)
 {
 	double cpu[2][ROUNDS_MAX];
+	char row[32];
 	struct side ours = {.fixed = true}, plain = {.fixed = false};
 	hak_arena *arena = huge_arena(DEPTH * bytes + 4 * MIB);
 	hak_uring *u;
@@ -214,12 +230,12 @@ static void bench_reads(int fd, size_t bytes)
 		check(hak_uring_buffer(u, ours.buffer[i], bytes, &ours.index[i]), "hak_uring_buffer");
 	}
 	for (unsigned i = 0; i < rounds; i++) {
-		cpu[0][i] = read_all(&ours, fd, bytes);
-		cpu[1][i] = read_all(&plain, fd, bytes);
+		cpu[i & 1][i] = read_all(i & 1 ? &plain : &ours, fd, bytes);
+		cpu[!(i & 1)][i] = read_all(i & 1 ? &ours : &plain, fd, bytes);
 	}
 	double a = median(cpu[0]), b = median(cpu[1]);
-	printf("read of %zu KiB, us of CPU: fixed in an arena %.3f, libc's malloc %.3f\n", bytes >> 10, a, b);
-	printf("ratio read_%zuk %.2f\n", bytes >> 10, b / a);
+	snprintf(row, sizeof(row), "read_%zuk", bytes >> 10);
+	figures(row, "fixed", a, "plain", b, "us");
 	check(hak_uring_detach(u), "hak_uring_detach");
 	check(hak_arena_destroy(arena), "hak_arena_destroy");
 	for (unsigned i = 0; i < DEPTH; i++)
@@ -236,9 +252,10 @@ static void usage(void)
 
 static void parse(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"dir", required_argument, NULL, 'd'}, {"rounds", required_argument, NULL, 'r'},
-		{"quick", no_argument, NULL, 'q'}, {NULL, 0, NULL, 0}};
+	static const struct option options[] = {{"dir", required_argument, NULL, 'd'},
+						{"rounds", required_argument, NULL, 'r'},
+						{"quick", no_argument, NULL, 'q'},
+						{NULL, 0, NULL, 0}};
 	int c;
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -263,6 +280,7 @@ int main(int argc, char **argv)
 {
 	parse(argc, argv);
 	int fd = make_file();
+	served();
 	bench_registration();
 	bench_reads(fd, 64 << 10);
 	bench_reads(fd, 256 << 10);

@@ -5,6 +5,7 @@
 #   try        the allocators that hakmem is compared with
 #   check      what the tests need beyond that
 #   bench      the real programs of the benchmark suite (no service is started)
+#   arena      what bench/arena compares arenas and pools with
 #   programs   the real programs of tests/preload (none of their services is started)
 #
 # As root, or where sudo asks no password; elsewhere, and where apt-get fails, one line says what to
@@ -20,6 +21,7 @@ check=(libcmocka-dev g++ lintian mandoc man-db pkg-config libhwloc-dev libnuma-d
 	chromium)
 bench=(redis-server redis-tools memcached postgresql sqlite3 nodejs perl lua5.4 ghostscript z3 rocksdb-tools
 	xz-utils git gcc numactl linux-perf)
+arena=(liburing-dev libjemalloc-dev libmimalloc-dev libdpdk-dev)
 
 say() {
 	echo "install: $*"
@@ -88,9 +90,10 @@ for group; do
 	try) wanted+=("${try[@]}") ;;
 	check) wanted+=("${check[@]}") ;;
 	bench) wanted+=("${bench[@]}") ;;
+	arena) wanted+=("${arena[@]}") ;;
 	programs) programs=1 ;;
 	*)
-		say "no such group: $group (build, try, check, bench, programs)" >&2
+		say "no such group: $group (build, try, check, bench, arena, programs)" >&2
 		exit 2
 		;;
 	esac

@@ -18,7 +18,8 @@ UNITDIR ?= $(PREFIX)/lib/systemd/system
 
 # HK_TOOL: the hakmem command, empty where it can't be built (tool/tool.mk). Without it the library is
 # installed alone.
-HK_INSTALL_FILES := $(LIB) $(BUILD)/libhakmem.a $(BUILD)/libhakmem_core.a $(HK_TOOL)
+# URING_LIB: likewise, empty without liburing (src/uring/uring.mk).
+HK_INSTALL_FILES := $(LIB) $(BUILD)/libhakmem.a $(BUILD)/libhakmem_core.a $(HK_TOOL) $(URING_LIB)
 HK_INSTALL_ENV = BUILD='$(BUILD)' PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' BINDIR='$(BINDIR)' \
 	LIBDIR='$(LIBDIR)' UNITDIR='$(UNITDIR)' INCLUDEDIR='$(INCLUDEDIR)' DATADIR='$(DATADIR)' MANDIR='$(MANDIR)' DOCDIR='$(DOCDIR)'
 

@@ -113,11 +113,11 @@ install_man() {
 		echo ".so man3/hakmem.3" | put_text "$MANDIR/man3/$f.3"
 	done
 	sed "s|@VERSION@|$version|" docs/man/hak_arena.3 | put_text "$MANDIR/man3/hak_arena.3"
-	for f in $(public_functions include/hakmem/arena.h include/hakmem/pool.h); do
+	for f in $(public_functions include/hakmem/arena.h include/hakmem/pool.h include/hakmem/memfd.h); do
 		echo ".so man3/hak_arena.3" | put_text "$MANDIR/man3/$f.3"
 	done
 	sed "s|@VERSION@|$version|" docs/man/hak_uring.3 | put_text "$MANDIR/man3/hak_uring.3"
-	for f in $(public_functions include/hakmem/uring.h include/hakmem/memfd.h); do
+	for f in $(public_functions include/hakmem/uring.h); do
 		echo ".so man3/hak_uring.3" | put_text "$MANDIR/man3/$f.3"
 	done
 	config/man-options.sh docs/man/hakmem.7 |

@@ -30,7 +30,7 @@ try:
 
 # Goes by what `make check` left in $(BUILD)/check, and measures the rest itself.
 acceptance:
-	@$(CHECK_NEEDS) build try
+	@$(CHECK_NEEDS) build try arena
 	@$(MAKE) --no-print-directory -s all bench-programs test-programs
 	@MAKE='$(MAKE)' $(PYTHON) tests/acceptance/acceptance --build '$(BUILD)' \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(ACCEPTANCE_ARGS)

@@ -17,6 +17,7 @@ static const struct {
 	{"run", "hakmem run", hk_run},
 	{"topo", "hakmem topo", hk_topo},
 	{"doctor", "hakmem doctor", hk_doctor},
+	{"audit", "hakmem audit", hk_audit},
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -27,6 +28,7 @@ static const char help[] =
 	"  run       starts a program on hakmem's malloc, with the machine's nodes handed over\n"
 	"  topo      shows the NUMA nodes; saves them for programs that only preload the library\n"
 	"  doctor    says what of this system's settings helps or hinders, and how to set it right\n"
+	"  audit     asks the kernel on which nodes the memory of a running process is\n"
 	"\n"
 	"  hakmem COMMAND --help     its options\n"
 	"  hakmem --version\n"
@@ -55,6 +57,6 @@ int main(int argc, char **argv)
 			return commands[i].run(argc - 1, argv + 1);
 		}
 	if (!*word)
-		hk_die(HK_EXIT_USAGE, "no command given: run, topo or doctor (see hakmem --help)");
-	hk_die(HK_EXIT_USAGE, "no command '%s': run, topo or doctor (see hakmem --help)", word);
+		hk_die(HK_EXIT_USAGE, "no command given: run, topo, doctor or audit (see hakmem --help)");
+	hk_die(HK_EXIT_USAGE, "no command '%s': run, topo, doctor or audit (see hakmem --help)", word);
 }

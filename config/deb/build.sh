@@ -1,6 +1,6 @@
 #!/bin/bash
-# build.sh - Debian packages from what 'make install' installs: libhakmem0, libhakmem-dev and, where
-# the hakmem command was built, hakmem-tools.
+# build.sh - Debian packages from what 'make install' installs: libhakmem0, libhakmem-dev; where the
+# hakmem command was built, hakmem-tools; where libhakmem_uring was, libhakmem-uring0 and its -dev.
 #
 # Not called by hand: 'make deb' passes BUILD and CC. Needs dpkg-deb and binutils alone, no root and
 # no debhelper: there are no maintainer scripts to generate, only the ldconfig trigger. Dates come
@@ -43,8 +43,11 @@ unitdir=/lib/systemd/system
 lib=$out/libhakmem0
 dev=$out/libhakmem-dev
 tools=$out/hakmem-tools
+uring=$out/libhakmem-uring0
+uring_dev=$out/libhakmem-uring-dev
 packages=(libhakmem0 libhakmem-dev)
 [[ ! -e $BUILD/hakmem ]] || packages+=(hakmem-tools)
+[[ ! -e $BUILD/libhakmem_uring.so ]] || packages+=(libhakmem-uring0 libhakmem-uring-dev)
 
 # move PACKAGE PATH...: from the installed tree into a package's.
 move() {
@@ -53,6 +56,22 @@ move() {
 	for path; do
 		mkdir -p "$to${path%/*}"
 		mv "$out/stage$path" "$to$path"
+	done
+}
+
+# Its header and manual go nowhere without it.
+stage_uring() {
+	local share=$1 page
+	if [[ ! -e $BUILD/libhakmem_uring.so ]]; then
+		echo "left out: packages libhakmem-uring0, libhakmem-uring-dev (libhakmem_uring was not built: it needs liburing-dev 2.3)"
+		rm -f "$out/stage/usr/include/hakmem/uring.h" "$out/stage$share"/man/man3/hak_uring*
+		return 0
+	fi
+	move "$uring" "$libdir/libhakmem_uring.so.$upstream" "$libdir/libhakmem_uring.so.${upstream%%.*}"
+	move "$uring_dev" "$libdir/libhakmem_uring.so" "$libdir/libhakmem_uring.a" \
+		"$libdir/pkgconfig/hakmem_uring.pc" /usr/include/hakmem/uring.h
+	for page in "$out/stage$share"/man/man3/hak_uring*; do
+		move "$uring_dev" "$share/man/man3/${page##*/}"
 	done
 }
 
@@ -65,9 +84,7 @@ stage() {
 		DOCDIR=$share/doc/libhakmem0 config/install.sh install >/dev/null
 	# dpkg has a list of its own, and the licence stands in the copyright file.
 	rm -f "$out/stage$share/hakmem/manifest" "$out/stage$share/doc/libhakmem0/LICENSE"
-	# libhakmem_uring has no package yet: `make install` installs it.
-	rm -f "$out/stage$libdir"/libhakmem_uring.* "$out/stage$libdir/pkgconfig/hakmem_uring.pc" \
-		"$out/stage/usr/include/hakmem/uring.h" "$out/stage$share"/man/man3/hak_uring_*
+	stage_uring "$share"
 	move "$lib" "$libdir/libhakmem.so.$upstream" "$libdir/libhakmem.so.${upstream%%.*}" \
 		$share/man/man7 $share/hakmem
 	[[ ! -d $out/stage$share/doc/libhakmem0 ]] || move "$lib" $share/doc/libhakmem0
@@ -117,13 +134,30 @@ glibc_needed() {
 		grep -oE 'GLIBC_[0-9.]+' | cut -d_ -f2 | sort -uV | tail -1
 }
 
+# strip_shared FILE, strip_archives FILE...: what Debian's tools would leave.
+strip_shared() {
+	strip --strip-unneeded --remove-section=.comment --remove-section=.note "$1"
+}
+
+strip_archives() {
+	strip --strip-debug --remove-section=.comment --remove-section=.note \
+		--enable-deterministic-archives "$@"
+}
+
+# A shared library's: whoever links needs at least this release, as newer ones add functions.
+library_control() { # library_control PACKAGE NAME
+	control "$1" "$out/$1$libdir/$2.so.$upstream"
+	echo "$2 ${upstream%%.*} $1 (>= $upstream)" >"$out/$1/DEBIAN/shlibs"
+	echo "activate-noawait ldconfig" >"$out/$1/DEBIAN/triggers"
+}
+
 control() {
 	local pkg=$1 file=$2 tree=$out/$1 size glibc
 	size=$(du -k --apparent-size -s "$tree" | cut -f1)
 	glibc=$(glibc_needed "$file")
 	[[ -n $glibc ]] || die "$file asks for no symbol version of libc"
 	install -d "$tree/DEBIAN"
-	sed -e "s|@VERSION@|$version|" -e "s|@ARCH@|$arch|" -e "s|@MAINTAINER@|$maintainer|" \
+	sed -e "s|@VERSION@|$version|g" -e "s|@ARCH@|$arch|" -e "s|@MAINTAINER@|$maintainer|" \
 		-e "s|@SIZE@|$size|" -e "s|@GLIBC@|$glibc|" "$mat/$pkg.control" >"$tree/DEBIAN/control"
 	(cd "$tree" && find . -path ./DEBIAN -prune -o -type f -printf '%P\0' | LC_ALL=C sort -z |
 		xargs -0 md5sum >DEBIAN/md5sums)
@@ -133,21 +167,22 @@ root_out=$(mkdir -p "$out" && cd "$out" && pwd)
 stage
 compress_man
 add_docs
-strip --strip-unneeded --remove-section=.comment --remove-section=.note \
-	"$lib$libdir/libhakmem.so.$upstream"
-strip --strip-debug --remove-section=.comment --remove-section=.note \
-	--enable-deterministic-archives "$dev$libdir"/*.a
-control libhakmem0 "$lib$libdir/libhakmem.so.$upstream"
+strip_shared "$lib$libdir/libhakmem.so.$upstream"
+strip_archives "$dev$libdir"/*.a
+library_control libhakmem0 libhakmem
 control libhakmem-dev "$lib$libdir/libhakmem.so.$upstream"
 if [[ -e $BUILD/hakmem ]]; then
-	strip --strip-unneeded --remove-section=.comment --remove-section=.note "$tools/usr/bin/hakmem"
+	strip_shared "$tools/usr/bin/hakmem"
 	control hakmem-tools "$tools/usr/bin/hakmem"
 else
 	echo "left out: package hakmem-tools (the hakmem command was not built)"
 fi
-# Newer releases add hak_ functions, so whoever links needs at least this one.
-echo "libhakmem ${upstream%%.*} libhakmem0 (>= $upstream)" >"$lib/DEBIAN/shlibs"
-echo "activate-noawait ldconfig" >"$lib/DEBIAN/triggers"
+if [[ -e $BUILD/libhakmem_uring.so ]]; then
+	strip_shared "$uring$libdir/libhakmem_uring.so.$upstream"
+	strip_archives "$uring_dev$libdir"/*.a
+	library_control libhakmem-uring0 libhakmem_uring
+	control libhakmem-uring-dev "$uring$libdir/libhakmem_uring.so.$upstream"
+fi
 for pkg in "${packages[@]}"; do
 	find "$out/$pkg" -exec touch -hd "@$SOURCE_DATE_EPOCH" {} +
 	dpkg-deb --root-owner-group --build "$out/$pkg" "$out" >/dev/null

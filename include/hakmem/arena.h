@@ -51,7 +51,8 @@ struct hak_arena_options {
 	unsigned populate;     /* enum hak_arena_populate */
 	unsigned flags;        /* HAK_ARENA_... */
 	size_t initial_bytes;  /* had at creation, as one stretch; rounded up to 2 MiB (1 GiB for such pages) */
-	size_t max_bytes;      /* never passed; rounded down to 2 MiB, 2 MiB at least; 0: none */
+	size_t max_bytes;      /* never passed; rounded down to 2 MiB; at least 2 MiB (1 GiB) and what initial_bytes is rounded
+	                        * up to; 0: none */
 	void *memory;          /* given by the program, and never unmapped: the whole 2 MiB of it are used, and no other.
 	                        * Readable, writable; pages, numa, initial_bytes and max_bytes must be 0 then */
 	size_t memory_bytes;
@@ -62,7 +63,7 @@ struct hak_arena_options {
 
 /* A new arena to *OUT. -EINVAL: wrong size_bytes, unknown pages, populate or flags, max_bytes below initial_bytes, a
  * malformed policy, memory that holds no whole 2 MiB; -ENODEV: a node that can't be used; -EEXIST: memory that
- * another arena has; -ENOMEM: not to be had; -EAGAIN, -EPERM: beyond RLIMIT_MEMLOCK. */
+ * another arena has; -ENOMEM: not to be had; -EAGAIN: HAK_ARENA_LOCK beyond RLIMIT_MEMLOCK. */
 int hak_arena_create(const struct hak_arena_options *options, hak_arena **out);
 
 /* SIZE bytes, aligned to 16; zeroed; aligned to ALIGNMENT, a power of two (else EINVAL). NULL and ENOMEM, also where
@@ -83,15 +84,15 @@ size_t hak_arena_usable_size(hak_arena *arena, const void *ptr);
  * -EBUSY while something is attached to the memory; -EINVAL: no arena. */
 int hak_arena_reset(hak_arena *arena);
 
-/* Frees all blocks and gives the memory back. -EBUSY while something is attached, as hak_arena_reset; -EINVAL: no arena,
- * or destroyed before. */
+/* Frees all blocks and gives the memory back. -EBUSY, and nothing changed, while something is attached or a thread has the
+ * arena pushed; -EINVAL: no arena, or destroyed before. */
 int hak_arena_destroy(hak_arena *arena);
 
 /* The arena whose memory PTR points into, or NULL. No system call, no lock. */
 hak_arena *hak_arena_owner(const void *ptr);
 
 /* From here on the calling thread's malloc takes from ARENA: for libraries that call malloc inside. Nests 8 deep
- * (-ENOSPC). hak_arena_pop: back to what it was before; -EINVAL: nothing was pushed. */
+ * (-ENOSPC). hak_arena_pop: back to what it was before; -EINVAL: nothing was pushed. A thread's end pops all of its own. */
 int hak_arena_push(hak_arena *arena);
 int hak_arena_pop(void);
 

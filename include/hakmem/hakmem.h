@@ -136,6 +136,9 @@ struct hak_numa_node {
 	uint64_t remote_frees;     /* blocks that its threads freed for other threads */
 	uint64_t remote_adoptions; /* slabs of dead threads of other nodes that its threads took over */
 	uint64_t migrations;       /* threads that came from another pool */
+	uint64_t resident_bytes;   /* of its SuperSlabs, as the kernel answers within 5 ms: all of a heap of some GiB on huge
+				    * pages; 0: it was not asked (one node, a filter) or does not say */
+	uint64_t elsewhere_bytes;  /* of these, on another node than `node` */
 };
 
 /* Fills up to COUNT entries of NODES; the number of pools there are, or -ENOMEM. */

@@ -28,9 +28,8 @@ struct hak_memfd {
 
 /* An arena of OPTIONS->initial_bytes that can't grow, in *OUT, and what others need to map it in *MEMFD. Of the options,
  * numa, memory and memory_bytes must be 0, max_bytes 0 or as initial_bytes, which is not 0; pages of hugetlb that are not
- * there are replaced by others unless HAK_ARENA_STRICT. -EINVAL: options; -ENOMEM: also with HAK_ARENA_LOCK beyond
- * RLIMIT_MEMLOCK, or -EPERM where that is 0; -EOPNOTSUPP: transparent huge pages with HAK_ARENA_STRICT, which the
- * kernel promises for no memfd. */
+ * there are replaced by others unless HAK_ARENA_STRICT. -EINVAL: options; -ENOMEM; -EAGAIN: HAK_ARENA_LOCK beyond
+ * RLIMIT_MEMLOCK; -EOPNOTSUPP: transparent huge pages with HAK_ARENA_STRICT, which the kernel promises for no memfd. */
 int hak_arena_memfd(const struct hak_arena_options *options, hak_arena **out, struct hak_memfd *memfd);
 
 /* In another process: maps MEMFD's fd (its own number for it) at MEMFD's address. -EEXIST: something is there;

@@ -30,13 +30,13 @@ static bool is_live(const hak_arena *arena)
 static int check(const struct hak_arena_options *o)
 {
 	bool given = o->memory || o->memory_bytes;
+	size_t unit = o->pages == HAK_PAGES_HUGETLB_1G ? (size_t)1 << HK_GIB_SHIFT : HK_SUPER_BYTES; /* that an arena grows by */
 	if (o->size_bytes != sizeof(*o) || o->pages > HAK_PAGES_SMALL ||
 	    o->populate > HAK_POPULATE_BACKGROUND || o->flags & ~FLAGS)
 		return -EINVAL;
 	if (o->initial_bytes > PTRDIFF_MAX)
 		return o->max_bytes && o->max_bytes < o->initial_bytes ? -EINVAL : -ENOMEM;
-	if (o->max_bytes && (o->max_bytes < HK_SUPER_BYTES ||
-			     hk_align_up(o->initial_bytes, HK_SUPER_BYTES) > hk_align_down(o->max_bytes, HK_SUPER_BYTES)))
+	if (o->max_bytes && (o->max_bytes < unit || hk_align_up(o->initial_bytes, unit) > o->max_bytes))
 		return -EINVAL;
 	if (given && (!o->memory || o->pages || o->numa || o->initial_bytes || o->max_bytes))
 		return -EINVAL;
@@ -76,27 +76,49 @@ static void ready(void *arg, void *where, size_t bytes)
 	*done = hk_slab_headers_ready(hk_super_index(where), bytes >> HK_SUPER_SHIFT) && *done;
 }
 
+static void pin(void *arg, void *where, size_t bytes)
+{
+	int *rc = arg;
+	size_t first = hk_super_index(where);
+	if (!*rc)
+		*rc = hk_os_lock((uintptr_t)where, bytes);
+	for (size_t i = first; i < first + (bytes >> HK_SUPER_SHIFT); i++)
+		hk_super_at(i)->flags |= HK_SUPER_UNPURGEABLE;
+}
+
+/* What the arena has is locked after it was had, so that it is known which of both failed. mlock says EAGAIN for a page
+ * that is not there, and ENOMEM or EPERM for the limit. */
+static int lock_all(struct hk_arena *arena)
+{
+	int rc = 0;
+	arena->pool.lent.lock = true; /* whoever undoes it unlocks; and what comes later is locked */
+	hk_lent_each(&arena->pool, pin, &rc);
+	if (!rc)
+		return 0;
+	return rc == -EAGAIN || hk_os_limit_locked() == SIZE_MAX ? -ENOMEM : -EAGAIN;
+}
+
+/* What OPTIONS want to have at once; nobody else knows the arena yet. */
 static int fill(struct hk_arena *arena, const struct hak_arena_options *o)
 {
 	struct hk_lent *lent = &arena->pool.lent;
+	size_t supers = hk_align_up(o->initial_bytes, HK_SUPER_BYTES) >> HK_SUPER_SHIFT;
 	int rc = 0;
 	if (o->memory) {
 		arena->kept = true;
 		rc = hk_lent_give_memory(&arena->pool, (uintptr_t)o->memory, o->memory_bytes);
 		lent->most = lent->supers;
-		return rc;
-	}
-	size_t supers = hk_align_up(o->initial_bytes, HK_SUPER_BYTES) >> HK_SUPER_SHIFT;
-	if (supers) {
+	} else if (supers) {
 		hk_lock(&arena->pool.lock);
 		rc = hk_lent_grow(&arena->pool, supers, 1);
-		bool done = true;
-		if (!rc && (lent->populate || lent->lock))
-			hk_lent_each(&arena->pool, ready, &done);
 		hk_unlock(&arena->pool.lock);
-		rc = done ? rc : -ENOMEM;
 	}
-	return rc;
+	if (!rc && o->flags & HAK_ARENA_LOCK)
+		rc = lock_all(arena);
+	bool done = true;
+	if (!rc && !o->memory && (lent->populate || lent->lock))
+		hk_lent_each(&arena->pool, ready, &done);
+	return done ? rc : -ENOMEM;
 }
 
 static int promise(struct hk_arena *arena, const struct hak_arena_options *o, int node)
@@ -104,7 +126,6 @@ static int promise(struct hk_arena *arena, const struct hak_arena_options *o, in
 	struct hk_lent *lent = &arena->pool.lent;
 	lent->most = o->max_bytes ? o->max_bytes >> HK_SUPER_SHIFT : SIZE_MAX >> HK_SUPER_SHIFT;
 	lent->strict = o->flags & HAK_ARENA_STRICT;
-	lent->lock = o->flags & HAK_ARENA_LOCK;
 	lent->no_dump = o->flags & HAK_ARENA_NO_DUMP;
 	lent->populate = o->populate == HAK_POPULATE_NOW;
 	arena->released = o->released;
@@ -170,9 +191,12 @@ HK_NOINLINE static void *alloc_slow(struct hk_arena *arena, size_t size, size_t 
 HK_EXPORT void *hak_arena_alloc(hak_arena *handle, size_t size)
 {
 	struct hk_arena *arena = inner(handle);
-	struct hk_heap *heap = hk_arena_heap(arena);
+	struct hk_heap *heap = hk_arena_heap_seen(arena); /* no call in the middle: no frame */
 	if (HK_LIKELY(heap && size - 1 < HK_MEDIUM_MAX)) {
-		struct hk_bin *bin = &heap->bins[hk_class_of(size)];
+		/* A bin is as large as a granule: the small ones are found by the size itself, as in hk_malloc_fast. */
+		struct hk_bin *bin = HK_LIKELY(size - 1 < HK_FINE_MAX)
+					     ? (struct hk_bin *)((char *)heap->bins + ((size - 1) & -(size_t)HK_GRANULE))
+					     : &heap->bins[hk_class_of(size)];
 		struct hk_block *block = bin->head;
 		if (HK_LIKELY(block)) {
 			bin->head = block->next;
@@ -205,6 +229,8 @@ HK_EXPORT void *hak_arena_aligned_alloc(hak_arena *handle, size_t alignment, siz
 static void must_be_of(const struct hk_arena *arena, const void *p, const char *what)
 {
 	HK_CHECK(hk_is_ours(p) && hk_pool_of(p) == &arena->pool, what, p);
+	if (hk_arena_debugs())
+		hk_arena_must_be_fresh(p);
 }
 
 HK_NOINLINE static void free_slow(struct hk_arena *arena, void *p)
@@ -212,13 +238,14 @@ HK_NOINLINE static void free_slow(struct hk_arena *arena, void *p)
 	if (!p)
 		return;
 	must_be_of(arena, p, "hak_arena_free of a pointer that is not of this arena");
+	hk_arena_heap(arena); /* for the next one: its seat may have been another arena's */
 	hk_free_slow(p);
 }
 
 HK_EXPORT void hak_arena_free(hak_arena *handle, void *ptr)
 {
 	struct hk_arena *arena = inner(handle);
-	struct hk_heap *heap = hk_arena_heap(arena);
+	struct hk_heap *heap = hk_arena_heap_seen(arena);
 	struct hk_slab *slab = hk_slab_of_tiny(ptr);
 	if (HK_UNLIKELY(!heap || !(hk_region_may_have(ptr) || (arena->kept && hk_is_ours(ptr))) ||
 			hk_peek(&slab->tag) != heap->tag || !hk_slab_divides(slab, ptr)))
@@ -277,7 +304,7 @@ HK_EXPORT int hak_arena_destroy(hak_arena *handle)
 	if (!is_live(handle))
 		return -EINVAL;
 	hk_fork_check();
-	if (hk_load(&arena->attached))
+	if (hk_load(&arena->attached) || hk_load(&arena->pushed))
 		return -EBUSY;
 	hk_arena_touch_end(arena);
 	if (arena->released)
@@ -293,28 +320,20 @@ HK_EXPORT hak_arena *hak_arena_owner(const void *ptr)
 
 HK_EXPORT int hak_arena_push(hak_arena *handle)
 {
-	struct hk_heap *home, *heap;
+	struct hk_heap *heap;
 	if (!is_live(handle))
 		return -EINVAL;
 	hk_fork_check();
 	heap = inner(handle)->lost ? NULL : hk_arena_heap(inner(handle));
 	if (!heap)
 		return -ENOMEM;
-	home = heap->home;
-	if (home->pushes == HK_SEATS)
-		return -ENOSPC;
-	home->pushed[home->pushes++] = hk_heap_tls;
-	hk_heap_tls = heap;
-	return 0;
+	return hk_arena_push(heap) ? 0 : -ENOSPC;
 }
 
 HK_EXPORT int hak_arena_pop(void)
 {
-	struct hk_heap *home = hk_heap_ordinary();
-	if (!hk_heap_is_born(home) || !home->pushes)
-		return -EINVAL;
-	hk_heap_tls = home->pushed[--home->pushes];
-	return 0;
+	hk_fork_check();
+	return hk_arena_pop() ? 0 : -EINVAL;
 }
 
 HK_EXPORT int hak_arena_stats(hak_arena *handle, struct hak_arena_stats *stats)

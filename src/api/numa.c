@@ -7,6 +7,8 @@
 #include "observe/audit.h"
 #include "tiny/tiny_slow.h"
 
+#define STATS_MS 5u /* to ask the kernel about one pool */
+
 HK_EXPORT void *hak_malloc_onnode(size_t size, int node)
 {
 	int pool = hk_process_init() ? hk_node_find(node) : -1;
@@ -72,8 +74,11 @@ HK_EXPORT int hak_numa_stats(struct hak_numa_node *nodes, unsigned count)
 		return -ENOMEM;
 	hk_fork_check();
 	for (unsigned i = 0; i < hk_node_count() && i < count; i++) {
+		struct hk_placement at = {0};
 		struct hk_node_figures f;
 		hk_node_figures(i, &f);
+		if (hk_node_count() > 1 && hk_node_may_call() && hk_placement(i, hk_os_clock_ms() + STATS_MS, &at))
+			at = (struct hk_placement){0};
 		nodes[i] = (struct hak_numa_node){
 			.node = hk_numa.os[i],
 			.allowed = hk_numa.policy.mask >> i & 1,
@@ -86,6 +91,8 @@ HK_EXPORT int hak_numa_stats(struct hak_numa_node *nodes, unsigned count)
 			.remote_frees = f.sum.ss_remote,
 			.remote_adoptions = f.sum.refill_far,
 			.migrations = f.sum.heap_moves,
+			.resident_bytes = at.resident_bytes,
+			.elsewhere_bytes = at.off_bytes,
 		};
 	}
 	return (int)hk_node_count();

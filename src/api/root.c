@@ -3,6 +3,7 @@
 #include "api/root.h"
 
 #include "heap/process.h"
+#include "numa/node.h"
 
 HK_EXPORT const struct hak_root hak_root = {
 	.magic = HAK_ROOT_MAGIC,
@@ -17,4 +18,5 @@ HK_EXPORT const struct hak_root hak_root = {
 	.heap_groups = hk_heap_groups,
 	.heap_states = hk_heap_states,
 	.heaps_made = &hk_heaps_made,
+	.numa = &hk_numa,
 };

@@ -21,6 +21,7 @@ struct hak_root {
 	const void *heap_groups;  /* struct hk_heap *[65536 / heap_group] */
 	const uint8_t *heap_states;
 	const uint32_t *heaps_made;
+	const void *numa;         /* struct hk_numa */
 };
 
 extern const struct hak_root hak_root;

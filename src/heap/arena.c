@@ -18,6 +18,7 @@ static struct hk_arena *unused;    /* [L:arenas] */
 static struct hk_heap *spare;      /* [L:arenas] heaps of arenas that ended, by arena_next */
 static struct hk_arena *groups[HK_HEAPS_MAX / GROUP]; /* [L:arenas] */
 static uint32_t made;              /* [L:arenas] */
+static uint64_t lives;             /* [L:arenas] twice the arenas that ever were */
 
 /* ---- arenas ---- */
 
@@ -32,6 +33,7 @@ static struct hk_arena *make(void)
 		return NULL;
 	struct hk_arena *arena = &(*group)[made % GROUP];
 	arena->id = made++;
+	arena->seat_offset = (uint32_t)(offsetof(struct hk_heap, seats) + arena->id % HK_SEATS * sizeof(struct hk_seat));
 	arena->pool.arena = true;
 	return arena;
 }
@@ -44,15 +46,16 @@ struct hk_arena *hk_arena_new(bool single)
 		unused = arena->next;
 	else
 		arena = make();
+	uint64_t life = lives += 2;
 	hk_unlock(&lock);
 	if (!arena)
 		return NULL;
 	memset(&arena->pool.lent, 0, sizeof(arena->pool.lent));
 	arena->one = NULL;
 	arena->lost = arena->kept = arena->touching = false;
-	arena->attached = 0;
+	arena->attached = arena->pushed = 0;
 	arena->released = NULL;
-	hk_store_rel(&arena->life, arena->life + 1);
+	hk_store_rel(&arena->life, life + 1);
 	if (single) {
 		arena->one = hk_arena_heap_slow(arena);
 		if (!arena->one) {
@@ -225,8 +228,51 @@ void *hk_arena_alloc_in(struct hk_pool *pool, size_t size)
 	return hk_alloc_in(heap, size, HK_GRANULE, NULL);
 }
 
+/* ---- pushed ---- */
+
+/* home->pushed[i] is what malloc takes from at depth i + 1: a thread's word is the last of them, but when it ends. */
+bool hk_arena_push(struct hk_heap *heap)
+{
+	struct hk_heap *home = heap->home;
+	if (home->pushes == HK_SEATS)
+		return false;
+	hk_add(&heap->arena->pushed, 1);
+	home->pushed[home->pushes++] = heap;
+	hk_heap_tls = heap;
+	return true;
+}
+
+bool hk_arena_pop(void)
+{
+	struct hk_heap *home = hk_heap_ordinary();
+	if (!hk_heap_is_born(home) || !home->pushes)
+		return false;
+	hk_sub(&home->pushed[--home->pushes]->arena->pushed, 1);
+	hk_heap_tls = home->pushes ? home->pushed[home->pushes - 1] : home;
+	return true;
+}
+
+static void give_pushes_back(struct hk_heap *home)
+{
+	while (home->pushes)
+		hk_sub(&home->pushed[--home->pushes]->arena->pushed, 1);
+}
+
+/* In a child that HOME's thread is alone in: vanished threads have nothing pushed. */
+static void recount_pushes(const struct hk_heap *home)
+{
+	for (uint32_t i = 0; i < made; i++)
+		groups[i / GROUP][i % GROUP].pushed = 0;
+	if (hk_heap_is_born(home) && hk_heap_ordinary() == home)
+		for (uint32_t i = 0; i < home->pushes; i++)
+			home->pushed[i]->arena->pushed++;
+}
+
+/* ---- threads that end or move ---- */
+
 void hk_arenas_leave(struct hk_heap *home, struct hk_heap *to)
 {
+	give_pushes_back(home);
 	memset(home->seats, 0, sizeof(home->seats));
 	if (!home->guests)
 		return;
@@ -260,6 +306,8 @@ void hk_arena_reset(struct hk_arena *arena)
 	for (struct hk_heap *heap = arena->heaps; heap; heap = heap->arena_next)
 		clear(heap);
 	hk_unlock(&lock);
+	if (hk_arena_debugs())
+		hk_arena_replace(arena);
 	hk_lent_reset(&arena->pool);
 }
 
@@ -280,6 +328,8 @@ void hk_arena_end(struct hk_arena *arena)
 	arena->heaps = NULL;
 	arena->one = NULL;
 	hk_unlock(&lock);
+	if (hk_arena_debugs())
+		hk_arena_aside_return(arena);
 	hk_lent_return(&arena->pool);
 	hk_lock(&lock);
 	arena->next = unused;
@@ -294,6 +344,8 @@ void hk_arena_end(struct hk_arena *arena)
 void hk_arenas_repair(struct hk_heap *home, bool alone)
 {
 	lock.owner = 0;
+	if (alone)
+		recount_pushes(home);
 	for (uint32_t i = 0; i < made; i++) {
 		struct hk_arena *arena = &groups[i / GROUP][i % GROUP];
 		if (!(arena->life & 1))

@@ -7,13 +7,14 @@
  * An arena's heap is an ordinary hk_heap: bins, slabs, queue of remote frees. What differs: it adopts nothing, has
  * no tick, its slabs come from the arena's pool, and its blocks never pass through bins or slots of another
  * pool's heap, so that a reset has all of them at hand. Arena and heap structs are type-stable.
- * Threads: as each function says; `life` is odd while the arena exists, and another number each time.
+ * Threads: as each function says; `life` is odd while the arena exists, and a number that no arena had before.
  */
 #ifndef HK_HEAP_ARENA_H
 #define HK_HEAP_ARENA_H
 
 #include <pthread.h>
 
+#include "base/check.h"
 #include "heap/process.h"
 
 struct hk_arena {
@@ -23,7 +24,9 @@ struct hk_arena {
 	struct hk_heap *one;     /* [A] the only heap of an arena with a single owner; else NULL */
 	struct hk_arena *next;   /* [L:arenas] in the list of unused ones */
 	uint32_t id;             /* [C] */
+	uint32_t seat_offset;    /* [C] in a heap: of the seat that its number has */
 	uint32_t attached;       /* [A] users that must let go before it ends */
+	uint32_t pushed;         /* [A] times that threads have it pushed */
 	bool lost;               /* [A] its pool was in the middle of a change when the process forked */
 	bool kept;               /* [C] made from what the program gave */
 	bool touching;           /* [C] by the thread below, until it is joined */
@@ -32,6 +35,8 @@ struct hk_arena {
 	char name[32];           /* [C] */
 	void (*released)(void *arg, void *where, size_t bytes); /* [C] or NULL */
 	void *released_arg;      /* [C] */
+	uint32_t aside;          /* [O] debug build: what it had before resets, a list by all_next, index + 1 ... */
+	size_t aside_supers;     /* [O] ... of so many */
 };
 
 HK_INLINE bool hk_arena_lives(const struct hk_arena *arena)
@@ -52,16 +57,30 @@ void hk_arena_reset(struct hk_arena *arena);
 /* The calling thread's heap in ARENA, made if need be; NULL: it can't have one. */
 struct hk_heap *hk_arena_heap_slow(struct hk_arena *arena);
 
+/* The same without a call; NULL: that does not know. */
+HK_INLINE struct hk_heap *hk_arena_heap_seen(const struct hk_arena *arena)
+{
+	struct hk_heap *home = hk_heap_ordinary(), *one = arena->one;
+	const struct hk_seat *seat = (struct hk_seat *)((char *)home + arena->seat_offset);
+	if (one)
+		return HK_LIKELY(one->home == home) ? one : NULL;
+	if (HK_UNLIKELY(seat->life != hk_load(&arena->life)))
+		return NULL;
+	if (!seat->heap)
+		__builtin_unreachable(); /* a seat with an arena's life has a heap */
+	return seat->heap;
+}
+
 HK_INLINE struct hk_heap *hk_arena_heap(struct hk_arena *arena)
 {
-	struct hk_heap *home = hk_heap_ordinary();
-	const struct hk_seat *seat = &home->seats[arena->id % HK_SEATS];
-	if (arena->one)
-		return HK_LIKELY(arena->one->home == home) ? arena->one : hk_arena_heap_slow(arena);
-	if (HK_LIKELY(seat->arena == arena && seat->life == hk_load(&arena->life)))
-		return seat->heap;
-	return hk_arena_heap_slow(arena);
+	struct hk_heap *heap = hk_arena_heap_seen(arena);
+	return HK_LIKELY(heap) ? heap : hk_arena_heap_slow(arena);
 }
+
+/* The calling thread's malloc takes from HEAP, which is its own in an arena; false: as deep as it goes. And back; false:
+ * nothing was pushed. */
+bool hk_arena_push(struct hk_heap *heap);
+bool hk_arena_pop(void);
 
 /* Heaps that threads have in ARENA, or had. */
 unsigned hk_arena_heaps(const struct hk_arena *arena);
@@ -69,6 +88,18 @@ unsigned hk_arena_heaps(const struct hk_arena *arena);
 /* Faults in what ARENA has, from a thread of its own; 0 or -errno. Ends that thread, if there is one. */
 int hk_arena_touch(struct hk_arena *arena);
 void hk_arena_touch_end(struct hk_arena *arena);
+
+/* The debug build alone: before a reset, other memory for the arena; what was set aside goes back. See
+ * hk_arena_must_be_fresh in tiny/heap.h. */
+void hk_arena_replace(struct hk_arena *arena);
+void hk_arena_aside_return(struct hk_arena *arena);
+
+HK_INLINE bool hk_arena_debugs(void)
+{
+	bool does = false;
+	HK_ASSERT((does = true));
+	return does;
+}
 
 /* The arena that P's memory is of; NULL: none. */
 struct hk_arena *hk_arena_of(const void *p);

@@ -62,7 +62,7 @@ struct hk_heap *hk_heap_make(unsigned node)
 	struct hk_heap *heap = hk_heap_at(index);
 	heap->index = index;
 	heap->tag = hk_heap_new_tag();
-	heap->node = (uint8_t)node;
+	hk_store(&heap->node, (uint8_t)node);
 	heap->pool = &hk_pools[node];
 	return heap;
 }
@@ -132,7 +132,7 @@ static struct hk_heap *claim(unsigned node)
 		return NULL;
 	for (uint32_t i = 0; i < made; i++) {
 		uint8_t parked = HK_HEAP_PARKED;
-		if (hk_load(&hk_heap_states[i]) != parked || hk_heap_at(i)->node != node)
+		if (hk_load_acq(&hk_heap_states[i]) != parked || hk_load(&hk_heap_at(i)->node) != node)
 			continue;
 		/* pairs with the state's store in hk_heap_park */
 		if (!hk_cas_acq(&hk_heap_states[i], &parked, HK_HEAP_LIVE))

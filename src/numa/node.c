@@ -52,6 +52,13 @@ bool hk_node_may_call(void)
 
 static char text[TEXT_BYTES]; /* used at start alone */
 
+/* With the nodes that there are, to compare with. */
+static void ignore(const char *what, const char *why, const char *online)
+{
+	hk_say("%s ignored: %s; nodes online: %s%s", what, why, online,
+	       *what == '/' ? "; `hakmem topo --save` makes it anew" : "");
+}
+
 static const char *fill_table(const char *online)
 {
 	const char *passed = hk_options.topology, *why;
@@ -60,18 +67,18 @@ static const char *fill_table(const char *online)
 		why = hk_table_from_text(text, online);
 		if (!why)
 			return "inherited";
-		hk_say("HAKMEM_TOPOLOGY ignored: %s", why);
+		ignore("HAKMEM_TOPOLOGY", why, online);
 	} else if (passed) {
-		hk_say("HAKMEM_TOPOLOGY ignored: it is longer than %u bytes", TEXT_BYTES - 1);
+		ignore("HAKMEM_TOPOLOGY", "it is too long", online);
 	}
 	int got = hk_os_read(SAVED, text, sizeof(text), true);
 	if (got >= 0) {
 		why = got == (int)sizeof(text) - 1 ? "it is too long" : hk_table_from_text(text, online);
 		if (!why)
 			return "file";
-		hk_say(SAVED " ignored: %s; `hakmem topo --save` makes it anew", why);
+		ignore(SAVED, why, online);
 	} else if (got == -2) {
-		hk_say(SAVED " ignored: others than root may write to it");
+		ignore(SAVED, "others than root may write to it", online);
 	}
 	return hk_table_from_sysfs(online) ? "sysfs" : NULL;
 }

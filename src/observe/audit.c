@@ -66,7 +66,7 @@ static int walk(unsigned stripe, bool huge, uint32_t until_ms, struct batch *b, 
 		uint8_t state = hk_load(&s->state);
 		if (state == HK_SUPER_NONE || (state == HK_SUPER_FREE && s->zero == ~0u))
 			continue; /* nothing there */
-		if ((int32_t)(hk_os_clock_ms() - until_ms) > 0) {
+		if (sum->supers_seen && (int32_t)(hk_os_clock_ms() - until_ms) > 0) {
 			sum->supers_skipped++;
 			continue;
 		}

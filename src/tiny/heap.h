@@ -118,7 +118,7 @@ struct hk_heap {
 	/* Arenas: of a thread's ordinary heap ... */
 	struct hk_seat seats[HK_SEATS];       /* [O] by the arena's number */
 	struct hk_heap *guests;               /* [L:arenas] its heaps in arenas, by guest_next */
-	struct hk_heap *pushed[HK_SEATS];     /* [O] what malloc took from before hak_arena_push */
+	struct hk_heap *pushed[HK_SEATS];     /* [O] what malloc takes from at depth 1, 2, .. of hak_arena_push */
 	uint32_t pushes;                      /* [O] */
 	/* ... and of one in an arena. */
 	struct hk_heap *guest_next, *guest_prev; /* [L:arenas] */
@@ -216,6 +216,9 @@ struct hk_heap *hk_arena_guest(struct hk_heap *home, const struct hk_pool *pool)
 
 /* A block of SIZE bytes in the arena that POOL is of. NULL and ENOMEM. */
 void *hk_arena_alloc_in(struct hk_pool *pool, size_t size);
+
+/* The debug build alone: ends the process with a line that names the arena if P is from before its reset. */
+void hk_arena_must_be_fresh(const void *p);
 
 /* The pool that HEAP's thread should take from, where it is now. */
 HK_INLINE unsigned hk_heap_home(const struct hk_heap *heap)

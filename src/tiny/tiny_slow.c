@@ -307,6 +307,7 @@ HK_NOINLINE static void free_other(void *p)
 	struct hk_found f = hk_find(p);
 	if (HK_LIKELY(f.kind == HK_FOUND_BLOCK))
 		return free_block(heap, f.slab, p);
+	HK_ASSERT((hk_arena_must_be_fresh(p), true));
 	HK_CHECK(f.kind != HK_FOUND_INNER, "free of a pointer inside a block", p);
 	HK_CHECK(f.kind == HK_FOUND_SPAN, "free of a pointer that is no live block", p);
 	free_span(heap, p);
@@ -384,6 +385,7 @@ size_t hk_usable_bytes(const void *p)
 	if (HK_UNLIKELY(!hk_is_ours(p)))
 		return hk_foreign_usable(p);
 	struct hk_found f = hk_find(p);
+	HK_ASSERT((hk_arena_must_be_fresh(p), true));
 	HK_CHECK(f.kind != HK_FOUND_NOTHING, "realloc or malloc_usable_size of no live block", p);
 	HK_CHECK(f.kind == HK_FOUND_SPAN || (f.kind == HK_FOUND_BLOCK && hk_slab_has_block(f.slab, p)),
 		 "realloc or malloc_usable_size of a pointer inside a block", p);

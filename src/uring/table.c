@@ -50,7 +50,7 @@ static int no_memory(const struct hak_uring *u, size_t bytes)
 	uint64_t need = u->bytes + hk_uring_waiting_bytes(u);
 	if (getrlimit(RLIMIT_MEMLOCK, &limit) || limit.rlim_cur == RLIM_INFINITY)
 		return hk_uring_fail(-ENOMEM, "the kernel has no memory to register %zu KiB", bytes >> 10);
-	return hk_uring_fail(-ENOMEM,
+	return hk_uring_fail(-EAGAIN, /* as hak_arena_create says it; the kernel does not tell the two apart */
 			     "RLIMIT_MEMLOCK is %llu KiB for all that this user pins; %llu KiB are pinned here, "
 			     "%llu KiB are needed: ulimit -l, LimitMEMLOCK= or CAP_IPC_LOCK",
 			     (unsigned long long)limit.rlim_cur >> 10, (unsigned long long)u->bytes >> 10,

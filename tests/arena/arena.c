@@ -35,6 +35,17 @@ void *arena_block(hak_arena *arena, size_t size)
 	return p;
 }
 
+bool arena_reset_replaces(void)
+{
+	hak_arena *arena = arena_make(OPTIONS(.initial_bytes = SUPER, .max_bytes = SUPER));
+	char *before = arena_block(arena, SUPER), *after;
+
+	CHECK(hak_arena_reset(arena) == 0, "reset");
+	after = arena_block(arena, SUPER);
+	CHECK(hak_arena_destroy(arena) == 0, "destroy");
+	return before != after;
+}
+
 void must_abort(const char *case_name, int number, const char *text)
 {
 	char said[4096], digits[12];

@@ -6,6 +6,8 @@
 
 #include "support.h"
 
+#include <stdbool.h>
+
 #include <hakmem/arena.h>
 #include <hakmem/hakmem.h>
 #include <hakmem/pool.h>
@@ -37,6 +39,9 @@ struct hak_arena_stats arena_stats(hak_arena *arena);
 
 /* A block of SIZE that is the arena's, written to in full. */
 void *arena_block(hak_arena *arena, size_t size);
+
+/* The debug build: after a reset an arena goes on with other memory. That enters the kernel. */
+bool arena_reset_replaces(void);
 
 /* This program with the arguments CASE_NAME and NUMBER, started afresh (where messages go is settled at the start): it
  * must abort with one line that has TEXT in it. */

@@ -2,6 +2,7 @@
 # works alone: make -f tests/arena/arena.mk check-arena LIB=/path/of/libhakmem.so
 #
 #   make check-arena             all of it; QUICK=0 for the long loops (100 million calls under seccomp)
+#   make check-arena-debug       the same with the library in its debug build, which sees more misuse
 #   make check-arena-sanitizers  the race tests with the library's objects in the builds asan and tsan
 #   make check-arena-races VARIANT=tsan BUILD=build/tsan     one of them
 
@@ -15,7 +16,9 @@ QUICK ?= 1
 ARENA_OUT := $(BUILD)/tests/arena
 ARENA_CFLAGS := -std=gnu11 -g -O1 -fno-builtin -Wall -Wextra -Werror -pthread -Itests/api -Iinclude -MMD -MP
 ARENA_CXXFLAGS := -g -O1 -Wall -Wextra -Werror -pthread -Itests/api -Iinclude -MMD -MP
-ARENA_SRC := $(sort $(wildcard tests/arena/*_test.c))
+# Of the debug build in any case, with that one's objects inside.
+ARENA_STALE := $(if $(filter-out debug,$(VARIANT)),$(ARENA_OUT)/stale_test)
+ARENA_SRC := $(filter-out $(ARENA_STALE:$(BUILD)/%=%.c),$(sort $(wildcard tests/arena/*_test.c)))
 ARENA_PROGRAMS := $(patsubst tests/%.c,$(BUILD)/tests/%,$(ARENA_SRC))
 ARENA_SUPPORT := $(ARENA_OUT)/arena.o $(ARENA_OUT)/support.o
 ARENA_LINK := $(LIB) -Wl,-rpath,$(abspath $(dir $(LIB))) -ldl
@@ -36,8 +39,8 @@ ARENA_CORE_LDFLAGS := $(VARIANT_LDFLAGS) $(if $(filter tsan,$(VARIANT)),-Wl$(are
 ARENA_CORE_SUPPORT := $(ARENA_CORE_OUT)/arena.o $(ARENA_CORE_OUT)/support.o \
 	$(if $(filter tsan,$(VARIANT)),$(ARENA_CORE_OUT)/unit_tsan.o)
 
-.PHONY: arena-programs check-arena check-arena-races check-arena-sanitizers
-arena-programs: $(ARENA_PROGRAMS) $(ARENA_CXX)
+.PHONY: arena-programs check-arena check-arena-debug check-arena-races check-arena-sanitizers
+arena-programs: $(ARENA_PROGRAMS) $(ARENA_CXX) $(ARENA_STALE)
 
 $(ARENA_OUT)/support.o: tests/api/support.c tests/arena/arena.mk
 	@mkdir -p $(@D)
@@ -59,8 +62,17 @@ $(ARENA_OUT)/resource-$(1)-$(2)_test: tests/arena/resource.cc include/hakmem/mem
 endef
 $(foreach c,$(ARENA_COMPILERS),$(foreach s,$(ARENA_STANDARDS),$(eval $(call arena_resource,$(c),$(s)))))
 
+.PHONY: $(ARENA_STALE)
+$(ARENA_STALE):
+	@mkdir -p $(@D)
+	@$(MAKE) -s VARIANT=debug BUILD=$(BUILD)/debug $(BUILD)/debug/tests/arena-core/stale_test
+	@cp $(BUILD)/debug/tests/arena-core/stale_test $@
+
 check-arena: arena-programs
 	@tests/run --lib $(LIB) --build $(BUILD) $(if $(filter 1,$(QUICK)),--quick) --suite arena $(ARENA_ARGS)
+
+check-arena-debug:
+	@$(MAKE) -s VARIANT=debug BUILD=$(BUILD)/debug LIB=$(BUILD)/debug/libhakmem.so check-arena
 
 $(ARENA_CORE_OUT)/unit_tsan.o: tests/unit/unit_tsan.c
 	@mkdir -p $(@D)
@@ -74,7 +86,7 @@ $(ARENA_CORE_OUT)/%.o: tests/arena/%.c tests/arena/arena.mk
 	@mkdir -p $(@D)
 	@$(CC) $(ARENA_CFLAGS) -DTEST_CORE $(VARIANT_CFLAGS) -c -o $@ $<
 
-$(ARENA_CORE_PROGRAMS): $(ARENA_CORE_OUT)/%: $(ARENA_CORE_OUT)/%.o $(ARENA_CORE_SUPPORT) $(ARENA_CORE)
+$(ARENA_CORE_PROGRAMS) $(ARENA_CORE_OUT)/stale_test: $(ARENA_CORE_OUT)/%: $(ARENA_CORE_OUT)/%.o $(ARENA_CORE_SUPPORT) $(ARENA_CORE)
 	@echo '  LD $@'
 	@$(CC) -pthread -o $@ $^ $(ARENA_CORE_LDFLAGS) -ldl
 

@@ -229,6 +229,30 @@ static void pushes(void)
 	test_free(test_malloc(100));
 }
 
+/* Who names a node gets memory of that node's pool, also between push and pop. */
+static void pushed_and_onnode(void)
+{
+	static const size_t some[] = {1, 100, 5000, 100 * KIB, 700 * KIB, 5 * MIB};
+	hak_arena *a = arena_make(OPTIONS(.name = "a"));
+	int node = hak_thread_node();
+	uint64_t used;
+	char *p, *q;
+	size_t i;
+
+	CHECK(node >= 0 && hak_arena_push(a) == 0, "push");
+	for (i = 0; i < COUNT_OF(some); i++) {
+		used = arena_stats(a).used_bytes;
+		p = hak_malloc_onnode(some[i], node);
+		CHECK(p && !hak_arena_owner(p) && hak_node_of(p) == node, "%zu bytes of a node are of an arena, or none", some[i]);
+		CHECK(arena_stats(a).used_bytes == used, "the arena has less");
+		memset(p, 1, some[i]);
+		q = test_malloc(some[i]);
+		CHECK(hak_arena_owner(q) == a, "malloc after it");
+		test_free(p);
+	}
+	CHECK(hak_arena_pop() == 0 && hak_arena_destroy(a) == 0, "destroy");
+}
+
 /* ---- misuse ---- */
 
 static hak_arena *one, *two;
@@ -311,10 +335,14 @@ static int misuse_one(unsigned number)
 
 static void misuse(void)
 {
-	size_t i;
+	bool debug = arena_reset_replaces();
+	size_t i, n;
 
-	for (i = 0; i < COUNT_OF(misuses) * COUNT_OF(misused); i++)
-		must_abort("misuse_one", (int)i, misuses[i % COUNT_OF(misuses)].says);
+	for (i = 0; i < COUNT_OF(misuses) * COUNT_OF(misused); i++) {
+		n = i % COUNT_OF(misuses);
+		must_abort("misuse_one", (int)i,
+			   debug && misuses[n].run == free_after_reset ? "used after its reset" : misuses[n].says);
+	}
 }
 
 int main(int argc, char **argv)
@@ -322,7 +350,7 @@ int main(int argc, char **argv)
 	static const struct test_part parts[] = {
 		{"families", families}, {"alignments", alignments}, {"reallocs", reallocs}, {"maximum", maximum},
 		{"resets", resets}, {"destroys", destroys}, {"memory_goes_back", memory_goes_back},
-		{"pushes", pushes}, {"misuse", misuse},
+		{"pushes", pushes}, {"pushed_and_onnode", pushed_and_onnode}, {"misuse", misuse},
 	};
 
 	if (argc == 3)

@@ -40,6 +40,16 @@ static void mistakes(void)
 	MUST(-EINVAL, .flags = ~0u);
 	MUST(-EINVAL, .initial_bytes = 8 * SUPER, .max_bytes = 4 * SUPER);
 	MUST(-EINVAL, .max_bytes = SUPER - 1);
+	/* the two cross by being rounded: 2 MiB are wanted at least, and at most */
+	MUST(-EINVAL, .initial_bytes = 2 * SUPER + 1, .max_bytes = 3 * SUPER - 1);
+	MUST(-EINVAL, .initial_bytes = SUPER + 1, .max_bytes = SUPER + 1);
+	MUST(-EINVAL, .initial_bytes = SUPER + 1, .max_bytes = 2 * SUPER - 1);
+	MUST(-EINVAL, .max_bytes = GIB - 1, .pages = HAK_PAGES_HUGETLB_1G);
+	MUST(-EINVAL, .initial_bytes = 1, .max_bytes = GIB - 1, .pages = HAK_PAGES_HUGETLB_1G);
+	MUST(-EINVAL, .initial_bytes = GIB + 1, .max_bytes = GIB + SUPER, .pages = HAK_PAGES_HUGETLB_1G);
+	MUST(-EINVAL, .initial_bytes = SIZE_MAX, .max_bytes = SUPER);
+	MUST(0, .initial_bytes = SUPER + 1, .max_bytes = 2 * SUPER);
+	MUST(0, .initial_bytes = 1, .max_bytes = SUPER);
 	MUST(-EINVAL, .numa = "nonsense");
 	MUST(-EINVAL, .numa = "off");
 	MUST(-EINVAL, .numa = "");
@@ -206,23 +216,36 @@ static void locked(void)
 	CHECK(smaps_kib(p, 2 * SUPER, "Locked") == 0, "%ld KiB locked after the end", smaps_kib(p, 2 * SUPER, "Locked"));
 }
 
-static void locked_too_much(void)
+static void limit_locked(size_t bytes)
 {
-	struct rlimit lim = {4 * MIB, 4 * MIB};
-	hak_arena *a = NULL;
-	int rc;
+	struct rlimit lim = {bytes, bytes};
 
 	CHECK(setrlimit(RLIMIT_MEMLOCK, &lim) == 0, "setrlimit");
+}
+
+/* One errno for the limit, and another for memory that is not there. */
+static void locked_too_much(void)
+{
+	char *given = mmap(NULL, 4 * SUPER, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	hak_arena *a = NULL;
+
+	limit_locked(4 * MIB);
 	if (geteuid() == 0) /* whom no limit stops */
 		CHECK(setgroups(0, NULL) == 0 && setresgid(65534, 65534, 65534) == 0 &&
 			      setresuid(65534, 65534, 65534) == 0, "setresuid");
-	rc = hak_arena_create(OPTIONS(.initial_bytes = 8 * SUPER, .flags = HAK_ARENA_LOCK), &a);
-	CHECK(rc == -EAGAIN || rc == -EPERM || rc == -ENOMEM, "%d", rc);
+	MUST(-EAGAIN, .initial_bytes = 8 * SUPER, .flags = HAK_ARENA_LOCK);
+	MUST(-EAGAIN, .initial_bytes = 8 * SUPER, .flags = HAK_ARENA_LOCK, .populate = HAK_POPULATE_NOW);
+	MUST(-EAGAIN, .memory = given, .memory_bytes = 4 * SUPER, .flags = HAK_ARENA_LOCK);
+	MUST(-ENOMEM, .initial_bytes = (size_t)1 << 46, .flags = HAK_ARENA_LOCK);
+	CHECK(smaps_kib(given, 4 * SUPER, "Locked") == 0, "the program's memory stayed locked");
 	a = arena_make(OPTIONS(.initial_bytes = SUPER, .flags = HAK_ARENA_LOCK));
 	arena_block(a, SUPER);
 	CHECK(!hak_arena_alloc(a, 4 * SUPER) && errno == ENOMEM, "growth beyond the limit");
 	CHECK(arena_stats(a).supers == 1, "kept what it could not lock");
 	hak_arena_destroy(a);
+	limit_locked(0); /* the kernel has another errno for it */
+	MUST(-EAGAIN, .initial_bytes = SUPER, .flags = HAK_ARENA_LOCK);
+	MUST(0, .initial_bytes = SUPER);
 }
 
 struct seen {

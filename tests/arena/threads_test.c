@@ -185,6 +185,76 @@ static void ends_while_pushed(void)
 	run_in(starts_afresh, NULL);
 }
 
+static void *pushes_and_waits(void *arg)
+{
+	int i, deep = *(int *)arg;
+
+	for (i = 0; i < deep; i++)
+		CHECK(hak_arena_push(arena) == 0, "push");
+	pthread_barrier_wait(&both);
+	pthread_barrier_wait(&both); /* here it can't be destroyed */
+	CHECK(hak_arena_owner(test_malloc(100)) == arena, "changed by a destroy that was refused");
+	if (deep & 1)
+		for (i = 0; i < deep; i++)
+			CHECK(hak_arena_pop() == 0, "pop");
+	return NULL; /* else with all of them */
+}
+
+/* An arena does not end under a thread that takes from it, and nothing of it changes. */
+static void destroy_while_pushed(void)
+{
+	pthread_t t;
+	char *p;
+	int deep, i;
+
+	pthread_barrier_init(&both, NULL, 2);
+	for (deep = 1; deep <= 8; deep++) {
+		arena = arena_make(OPTIONS(.initial_bytes = SUPER));
+		p = arena_block(arena, 1000);
+		for (i = 0; i < 20; i++) {
+			CHECK(pthread_create(&t, NULL, pushes_and_waits, &deep) == 0, "no thread");
+			pthread_barrier_wait(&both);
+			CHECK(hak_arena_destroy(arena) == -EBUSY, "destroyed while a thread has it pushed");
+			CHECK(hak_arena_owner(p) == arena && p[999] == 0x5a && arena_stats(arena).supers == 1, "changed");
+			pthread_barrier_wait(&both);
+			pthread_join(t, NULL);
+		}
+		hak_arena_free(arena, p);
+		CHECK(hak_arena_destroy(arena) == 0, "the ends of threads did not give it back, %d deep", deep);
+	}
+}
+
+static void child_destroys(void)
+{
+	CHECK(hak_arena_destroy(arena) == 0, "the parent's other threads have it pushed in the child");
+	CHECK(hak_arena_pop() == -EINVAL, "pop");
+}
+
+static void child_pops_first(void)
+{
+	CHECK(hak_arena_destroy(arena) == -EBUSY, "destroyed while pushed");
+	CHECK(hak_arena_pop() == 0 && hak_arena_destroy(arena) == -EBUSY, "destroyed while pushed once more");
+	CHECK(hak_arena_pop() == 0 && hak_arena_destroy(arena) == 0, "destroy");
+}
+
+static void fork_counts_pushes(void)
+{
+	int deep = 3;
+	pthread_t t;
+
+	arena = arena_make(OPTIONS(.name = "a"));
+	pthread_barrier_init(&both, NULL, 2);
+	CHECK(pthread_create(&t, NULL, pushes_and_waits, &deep) == 0, "no thread");
+	pthread_barrier_wait(&both);
+	in_child(child_destroys, "child of a process whose other thread pushed");
+	CHECK(hak_arena_push(arena) == 0 && hak_arena_push(arena) == 0, "push");
+	in_child(child_pops_first, "child of a thread that pushed twice");
+	pthread_barrier_wait(&both);
+	pthread_join(t, NULL);
+	CHECK(hak_arena_destroy(arena) == -EBUSY, "destroyed while pushed");
+	CHECK(hak_arena_pop() == 0 && hak_arena_pop() == 0 && hak_arena_destroy(arena) == 0, "destroy");
+}
+
 /* A single owner's arena goes from thread to thread. */
 static void *owns_for_a_while(void *arg)
 {
@@ -347,7 +417,8 @@ static void signal_handlers(void)
 	arena = arena_make(OPTIONS(.name = "a"));
 	signal(SIGUSR1, handler);
 	CHECK(pthread_create(&t, NULL, sends, &me) == 0, "no thread");
-	for (n = 0; now_ms() < until; n++) {
+	/* a busy machine may take its time to deliver them: the part's own limit ends it */
+	for (n = 0; now_ms() < until || atomic_load(&handled) <= 100; n++) {
 		hak_arena_free(arena, p[n % 64]);
 		p[n % 64] = hak_arena_alloc(arena, 600 * KIB); /* a span: always a slow path */
 	}
@@ -362,7 +433,8 @@ int main(int argc, char **argv)
 	static const struct test_part parts[] = {
 		{"heaps_are_not_shared", heaps_are_not_shared}, {"heaps_are_taken_over", heaps_are_taken_over},
 		{"frees_from_elsewhere", frees_from_elsewhere}, {"reset_reaches_all_threads", reset_reaches_all_threads},
-		{"ends_while_pushed", ends_while_pushed}, {"single_owner", single_owner},
+		{"ends_while_pushed", ends_while_pushed}, {"destroy_while_pushed", destroy_while_pushed},
+		{"fork_counts_pushes", fork_counts_pushes}, {"single_owner", single_owner},
 		{"fork_under_load", fork_under_load}, {"fork_while_pushed", fork_while_pushed},
 		{"signal_handlers", signal_handlers},
 	};

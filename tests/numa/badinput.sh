@@ -27,13 +27,14 @@ silent() {
 	count=$((count + 1))
 }
 
-# Each text wrong in one way, in the environment and in the file.
+# Each text wrong in one way, in the environment and in the file. The line names the nodes that there are.
+online="nodes online: $(cat /sys/devices/system/node/online)"
 try_topology() {
 	what=$1
 	text=$2
-	try "$what in the environment" HAKMEM_TOPOLOGY HAKMEM_TOPOLOGY="$text"
+	try "$what in the environment" "HAKMEM_TOPOLOGY ignored.*$online" HAKMEM_TOPOLOGY="$text"
 	printf '%s\n' "$text" >$topology_file
-	try "$what in the file" "$topology_file"
+	try "$what in the file" "$topology_file ignored.*$online"
 	rm -f $topology_file
 }
 

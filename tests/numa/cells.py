@@ -10,6 +10,7 @@ EVERY = "1node 2node 4node cxl memless uneven distances"
 SEVERAL = "2node 4node cxl memless uneven distances"
 PLAIN = "2node 4node"
 LARGE = "./place --rounds 4 --blocks 24 --large"
+HUGETLB = "HAKMEM_STARTER_MIB=0 HAKMEM_HUGE=hugetlb"  # from the first byte on
 THP = "/sys/kernel/mm/transparent_hugepage/enabled"
 
 
@@ -46,12 +47,13 @@ CASES = [
     Case("exhaust", "one node is full", "preloaded ./exhaust", SEVERAL),
     Case("policies", "a thread's policy and hak_malloc_onnode", "preloaded ./policies", EVERY),
     Case("providers", "sysfs, string, file and hwloc agree", "./providers.sh", EVERY),
+    Case("audit", "hakmem audit of running programs", "./audit.sh", PLAIN),
     Case("touch", "numa_touch: each node read from every node", "./touch.sh", "2node 4node cxl memless"),
     Case("membind", "numactl --membind", "numactl --membind=$last env LD_PRELOAD=$LIB ./place --want $last", "2node 4node cxl memless"),
     Case("membind-all", "numactl --membind of every node: local in it",
          "numactl --membind=all env LD_PRELOAD=$LIB ./place", PLAIN),
     Case("cpunodebind", "numactl --cpunodebind", "numactl --cpunodebind=1 env LD_PRELOAD=$LIB ./place", "2node 4node cxl"),
-    Case("interleave", "numactl --interleave", f"numactl --interleave=all env LD_PRELOAD=$LIB {LARGE} --want $all --spread 1", "2node 4node cxl memless"),
+    Case("interleave", "numactl --interleave", f"numactl --interleave=all env LD_PRELOAD=$LIB {LARGE} --want $all --spread 1 --roughly", "2node 4node cxl memless"),
     Case("preferred", "numactl --preferred", "numactl --preferred=$last env LD_PRELOAD=$LIB ./place --want $last", "2node 4node cxl"),
     Case("localalloc", "numactl --localalloc", "numactl --localalloc env LD_PRELOAD=$LIB ./place", "2node 4node cxl memless"),
     Case("numa-local", "HAKMEM_NUMA=local over numactl --membind=0",
@@ -71,22 +73,29 @@ CASES = [
          "./denied eperm $LIB ./place --rounds 10; ./denied eperm $LIB ./place --churn 250 --blocks 24", PLAIN),
     Case("deny-kill", "a filter that kills on mbind, move_pages, set_mempolicy",
          "./denied kill $LIB ./place --rounds 10 --no-audit; ./denied kill $LIB ./place --churn 250 --blocks 24 --no-audit", PLAIN),
-    Case("huge-0", "pools of huge pages that are empty", "HAKMEM_HUGE=hugetlb preloaded ./hugetlb fill 16 none", PLAIN),
-    Case("huge-1", "pools of one page a node", "pools 1; HAKMEM_HUGE=hugetlb preloaded ./hugetlb fill 16", PLAIN),
-    Case("huge-32", "pools of 32 pages a node", "pools 32; HAKMEM_HUGE=hugetlb preloaded ./hugetlb fill 24 some", "2node 4node uneven"),
-    Case("huge-32,0", "a pool on the first node alone", "pools 32,0; HAKMEM_HUGE=hugetlb preloaded ./hugetlb fill 16 some", PLAIN),
+    Case("huge-0", "pools of huge pages that are empty", f"{HUGETLB} preloaded ./hugetlb fill 16 none", PLAIN),
+    Case("huge-1", "pools of one page a node", f"pools 1; {HUGETLB} preloaded ./hugetlb fill 16", PLAIN),
+    Case("huge-32", "pools of 32 pages a node", f"pools 32; {HUGETLB} preloaded ./hugetlb fill 24 some", "2node 4node uneven"),
+    Case("huge-32-0", "pools 32,0: one on the first node alone", f"pools 32,0; {HUGETLB} preloaded ./hugetlb fill 16 some", PLAIN),
     Case("huge-drain", "another process empties the pools meanwhile",
-         "pools 16; ./hugetlb drain 4 & for i in 1 2 3 4; do HAKMEM_HUGE=hugetlb preloaded ./hugetlb fill 24; done; wait", PLAIN),
+         f"pools 16; ./hugetlb drain 4 & for i in 1 2 3 4; do {HUGETLB} preloaded ./hugetlb fill 24; done; wait", PLAIN),
     Case("huge-children", "vfork, posix_spawn, fork and exec with huge pages; the fork is said once",
-         "pools 32; HAKMEM_HUGE=hugetlb preloaded ./hugetlb children 16 2>/tmp/err; cat /tmp/err; "
+         f"pools 32; {HUGETLB} preloaded ./hugetlb children 16 2>/tmp/err; cat /tmp/err; "
          "[ $(grep -c '^hakmem: .*fork.*MiB' /tmp/err) = 1 ] || verdict fail \"said: $(head -n3 /tmp/err)\"", PLAIN),
-    Case("huge-1g", "pages of 1 GiB", "HAKMEM_HUGE=hugetlb-1g preloaded ./hugetlb fill 64 some", "2node-1g"),
+    Case("huge-run", "hakmem run --hugepages: pools for a run, set back after it", "./hugepages.sh", PLAIN),
+    Case("huge-1g", "pages of 1 GiB", f"{HUGETLB}-1g preloaded ./hugetlb fill 64 some", "2node-1g"),
+    Case("huge-arena", "arenas on the pools of each node: strict, replaced, grown, empty, and drained meanwhile",
+         "preloaded ./arena_huge 2m steady; pools 6; preloaded ./arena_huge 2m steady; "
+         "pools 8; ./hugetlb drain 2 & preloaded ./arena_huge 2m shared; wait", PLAIN + " memless"),
+    Case("huge-arena-1g", "likewise, pages of 1 GiB", "preloaded ./arena_huge 1g steady", "2node-1g"),
     Case("weighted", "HAKMEM_NUMA=weighted: by the kernel's weights, or evenly on a kernel that has none",
          f"HAKMEM_NUMA=weighted preloaded {LARGE} --want $all --spread 1", "2node 2node-new",
          {"2node-new": "w=/sys/kernel/mm/mempolicy/weighted_interleave; echo 4 >$w/node0; echo 1 >$w/node1; "
                        f"HAKMEM_NUMA=weighted preloaded {LARGE} --want $all --spread 4,1"}),
     Case("newer-kernel", "place, spans and thread deaths on the newer kernel",
          f"preloaded ./place; preloaded {LARGE}; preloaded ./place --churn 500 --blocks 24", "2node-new"),
+    Case("overcommit", "vm.overcommit_memory=2: memory that was not promised is ENOMEM, and goes back when it is freed",
+         "echo 2 >/proc/sys/vm/overcommit_memory; preloaded ./overcommit", "1node 2node"),
     Case("badinput", "what a user may get wrong", "./badinput.sh", "2node memless"),
 ]
 

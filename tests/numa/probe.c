@@ -482,8 +482,17 @@ static int audit(const struct probe_result *r, struct hak_numa_audit *said)
 	return probe_hak.numa_audit(said, 10000);
 }
 
-static const char *judge(const struct probe_result *r, const struct hak_numa_audit *said, char *why,
-			 size_t size)
+/* What the stats say of pages, who ask the kernel for a shorter time, fits what the audit said. */
+static bool stats_fit(const struct hak_numa_audit *said)
+{
+	if (!probe_hak.numa_stats || probe_hak.numa_stats(NULL, 0) < 2)
+		return true;
+	return (PROBE_SUM(resident_bytes) > 0) == (said->resident_bytes > 0) &&
+	       PROBE_SUM(elsewhere_bytes) <= said->off_node_bytes;
+}
+
+static const char *judge(const struct probe_result *r, const struct hak_numa_audit *said, int rc,
+			 char *why, size_t size)
 {
 	uint64_t unexplained = said->off_node_bytes - said->forced_bytes;
 
@@ -498,6 +507,12 @@ static const char *judge(const struct probe_result *r, const struct hak_numa_aud
 	else if (r->wrong_node_of)
 		snprintf(why, size, "hak_node_of is wrong for %llu blocks",
 			 (unsigned long long)r->wrong_node_of);
+	else if (!rc && !stats_fit(said))
+		snprintf(why, size, "stats: %llu bytes of %llu elsewhere, audit: %llu of %llu",
+			 (unsigned long long)PROBE_SUM(elsewhere_bytes),
+			 (unsigned long long)PROBE_SUM(resident_bytes),
+			 (unsigned long long)said->off_node_bytes,
+			 (unsigned long long)said->resident_bytes);
 	else if (unexplained)
 		snprintf(why, size, "the audit finds %llu bytes off node, %llu of them forced",
 			 (unsigned long long)said->off_node_bytes,
@@ -517,7 +532,7 @@ int probe_end(const struct probe_result *r)
 	struct hak_numa_audit said;
 	int rc = audit(r, &said);
 	char why[256];
-	const char *verdict = judge(r, &said, why, sizeof(why));
+	const char *verdict = judge(r, &said, rc, why, sizeof(why));
 
 	probe_say(
 		"{\"program\": \"%s\", \"allocator\": \"%s\", \"asked_bytes\": %llu, \"off_bytes\": %llu, "

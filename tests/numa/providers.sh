@@ -1,6 +1,6 @@
 #!/bin/sh
 # providers.sh - the node table is the same whoever gives it: /sys, a string, the file, and hwloc through
-# `hakmem topo --save` where the tool is beside. LIB: the library to preload.
+# the command of the unit hakmem-topology where the tool is beside. LIB: the library to preload.
 . ./say.sh
 mkdir -p ${topology_file%/*}
 rm -f $topology_file
@@ -34,7 +34,15 @@ done
 rm -f $topology_file
 [ -x ./hakmem ] || verdict pass "without hwloc: the tool is not beside"
 
-./hakmem topo --save >/tmp/out 2>&1 || verdict fail "hakmem topo --save: $(tail -n1 /tmp/out)"
+# What systemd does for the unit: its folder, its umask, nothing in the environment, no new privileges.
+rmdir ${topology_file%/*}
+unit() { sed -n "s/^$1=//p" hakmem-topology.service; }
+folder=/run/$(unit RuntimeDirectory)
+command=$(unit ExecStart | sed 's,@BINDIR@,/lab,')
+mkdir -m 755 "$folder"
+(umask "$(unit UMask)" && cd / && env -i setpriv --nnp $command) >/tmp/out 2>&1 ||
+	verdict fail "$command: $(tail -n1 /tmp/out)"
+[ "$(stat -c '%a %u %h' $topology_file)" = '644 0 1' ] || verdict fail "$topology_file: $(ls -l "$folder")"
 tr ';' '\n' <$topology_file | plain | sort >/tmp/hwloc
 ./facts.sh | plain | sort >/tmp/facts
 cmp -s /tmp/hwloc /tmp/facts ||

@@ -13,7 +13,8 @@ preload=/etc/ld.so.preload
 preload_before=$(stat -c '%i %Y %s' $preload 2>/dev/null || echo none)
 left_out=()
 wanted=2
-[[ ! -e $BUILD/hakmem ]] || wanted=3
+[[ ! -e $BUILD/hakmem ]] || wanted=$((wanted + 1))
+[[ ! -e $BUILD/libhakmem_uring.so ]] || wanted=$((wanted + 2))
 
 leave_out() {
 	left_out+=("$*")
@@ -32,28 +33,63 @@ test_build() {
 	lib_deb=$(echo "$out"/libhakmem0_*.deb)
 	dev_deb=$(echo "$out"/libhakmem-dev_*.deb)
 	tools_deb=
-	if [[ $wanted == 3 ]]; then
+	if [[ -e $BUILD/hakmem ]]; then
 		tools_deb=$(echo "$out"/hakmem-tools_*.deb)
 		check_same "control files of hakmem-tools" "control md5sums" "$(control_files "$tools_deb")"
 		check_same "every library that the command needs is of a package it depends on" "" \
-			"$(undeclared_libraries "$tools_deb")"
+			"$(undeclared_libraries "$tools_deb" "$BUILD/hakmem")"
 	fi
+	uring_deb=
+	uring_dev_deb=
+	if [[ -e $BUILD/libhakmem_uring.so ]]; then
+		uring_deb=$(echo "$out"/libhakmem-uring0_*.deb)
+		uring_dev_deb=$(echo "$out"/libhakmem-uring-dev_*.deb)
+		check_same "control files of libhakmem-uring0" "control md5sums shlibs triggers" \
+			"$(control_files "$uring_deb")"
+		check_same "control files of libhakmem-uring-dev" "control md5sums" \
+			"$(control_files "$uring_dev_deb")"
+		check_same "every library that libhakmem_uring needs is of a package it depends on" "" \
+			"$(undeclared_libraries "$uring_deb" "$BUILD/libhakmem_uring.so")"
+	fi
+	test_left_out
 	libdir=/usr/lib/$($CC -print-multiarch)
 	check_same "control files of libhakmem0" "control md5sums shlibs triggers" \
 		"$(control_files "$lib_deb")"
 	check_same "control files of libhakmem-dev" "control md5sums" "$(control_files "$dev_deb")"
 	check_same "the ldconfig trigger" "activate-noawait ldconfig" \
 		"$(dpkg-deb -I "$lib_deb" triggers)"
+	check_same "what is libhakmem_uring's is in its packages alone" "" \
+		"$( (dpkg-deb -c "$lib_deb"; dpkg-deb -c "$dev_deb") | grep uring || :)"
 	check_same "no package has ld.so.preload" "" \
 		"$( (dpkg-deb -c "$lib_deb"; dpkg-deb -c "$dev_deb") | grep -F ld.so.preload || :)"
 }
 
-# NEEDED libraries of the command whose package is not in Depends.
-undeclared_libraries() {
+# Where a part was not built, its packages are left out, which is said, and nothing of it is in the others.
+test_left_out() {
+	local build=$tmp/without f
+	mkdir "$build"
+	for f in libhakmem.so libhakmem.a libhakmem_core.a; do
+		ln -s "$(realpath "$BUILD/$f")" "$build/$f"
+	done
+	BUILD=$build fragment deb >"$tmp/out"
+	check_same "what is left out is said" \
+		"left out: package hakmem-tools left out: packages libhakmem-uring0, libhakmem-uring-dev" \
+		"$(grep -o '^left out: packages\? [^(]*[^( ]' "$tmp/out" | LC_ALL=C sort | xargs)"
+	check_same "the library's packages alone, without what belongs to others" "2 " \
+		"$(find "$build/deb" -name '*.deb' | wc -l) $(for f in "$build"/deb/*.deb; do dpkg-deb -c "$f"; done |
+			grep -E 'uring|/bin/' || :)"
+}
+
+# NEEDED libraries of FILE whose package is not in Depends; our own is.
+undeclared_libraries() { # undeclared_libraries DEB FILE
 	local depends name file package
 	depends=$(dpkg-deb -f "$1" Depends)
-	for name in $(readelf -d "$BUILD/hakmem" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p'); do
-		file=$(ldd "$BUILD/hakmem" | awk -v n="$name" '$1 == n { print $3 }')
+	for name in $(readelf -d "$2" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p'); do
+		if [[ $name == libhakmem.so.* ]]; then
+			grep -qE '(^|, )libhakmem0 ' <<<"$depends" || echo "$name of libhakmem0"
+			continue
+		fi
+		file=$(ldd "$2" | awk -v n="$name" '$1 == n { print $3 }')
 		package=$(dpkg-query -S "$(realpath "$file")" "*/$(basename "$(realpath "$file")")" 2>/dev/null |
 			head -1 | cut -d: -f1)
 		grep -qE "(^|, )$package " <<<"$depends" || echo "$name of $package"
@@ -81,7 +117,7 @@ test_lintian() {
 		return 0
 	fi
 	# shellcheck disable=SC2086
-	lintian --allow-root --fail-on error,warning "$lib_deb" "$dev_deb" $tools_deb >"$tmp/out" 2>&1 || {
+	lintian --allow-root --fail-on error,warning "$lib_deb" "$dev_deb" $tools_deb $uring_deb $uring_dev_deb >"$tmp/out" 2>&1 || {
 		cat "$tmp/out" >&2
 		fail "lintian"
 	}
@@ -131,6 +167,7 @@ test_root() {
 	check_installed "$root"
 	check_served "$root"
 	check_tools "$root"
+	check_uring "$root"
 	check "dpkg -P" dpkg_in "$root" -P libhakmem-dev libhakmem0
 	check_same "purge leaves what was there before, ld.so.preload too" "$before" "$(root_list "$root")"
 	check_same "dpkg has forgotten them" "" \
@@ -161,6 +198,47 @@ check_tools() {
 		"$(who "$root$libdir/libhakmem.so.$soversion" 1)" "$(cat "$tmp/out")"
 	check "dpkg -P hakmem-tools" dpkg_in "$root" -P hakmem-tools
 	check_same "purge of hakmem-tools leaves the rest" "$before" "$(root_list "$root")"
+}
+
+# libhakmem-uring0 and its -dev on top, and away again.
+check_uring() {
+	local root=$1 before f where
+	[[ -n $uring_deb ]] || return 0
+	dpkg-query -s liburing2 liburing-dev >>"$root/var/lib/dpkg/status" 2>/dev/null || {
+		leave_out "libhakmem-uring0 below a root (liburing is not installed as packages)"
+		return 0
+	}
+	before=$(root_list "$root")
+	check "dpkg -i libhakmem-uring0" dpkg_in "$root" -i "$uring_deb" "$uring_dev_deb"
+	for f in "$libdir/libhakmem_uring.so.$version" "$libdir/libhakmem_uring.a" \
+		"$libdir/pkgconfig/hakmem_uring.pc" /usr/include/hakmem/uring.h \
+		/usr/share/man/man3/hak_uring.3.gz /usr/share/doc/libhakmem-uring0/copyright; do
+		check "installed: $f" test -f "$root$f" -a ! -L "$root$f"
+	done
+	check_same "links without a target" "" "$(find "$root/usr" -xtype l)"
+	where="-I$root/usr/include -L$root$libdir -lhakmem_uring -lhakmem"
+	if command -v pkg-config >/dev/null; then
+		where=$(PKG_CONFIG_SYSROOT_DIR=$root PKG_CONFIG_PATH=$root$libdir/pkgconfig PKG_CONFIG_ALLOW_SYSTEM_CFLAGS=1 \
+			PKG_CONFIG_ALLOW_SYSTEM_LIBS=1 pkg-config --cflags --libs hakmem_uring)
+	fi
+	# The project's own example, with what is packaged alone.
+	cp examples/copy.c "$tmp/copy.c"
+	# shellcheck disable=SC2086
+	$CC -std=gnu11 -D_GNU_SOURCE -pthread -o "$tmp/copy" "$tmp/copy.c" $where -luring
+	head -c 3000000 /dev/urandom >"$tmp/from"
+	run_copy "$root"
+	check "dpkg -P libhakmem-uring0" dpkg_in "$root" -P libhakmem-uring-dev libhakmem-uring0
+	check_same "purge of libhakmem-uring0 leaves the rest" "$before" "$(root_list "$root")"
+}
+
+run_copy() {
+	local root=$1 rc=0
+	LD_LIBRARY_PATH=$root$libdir "$tmp/copy" "$tmp/from" "$tmp/to" >"$tmp/out" 2>&1 || rc=$?
+	if [[ $rc != 0 ]] && grep -qE 'io_uring_setup|RLIMIT_MEMLOCK' "$tmp/out"; then
+		leave_out "a copy with the packaged libhakmem_uring ($(head -1 "$tmp/out"))"
+		return 0
+	fi
+	check "a copy with the packaged libhakmem_uring: $(head -1 "$tmp/out")" cmp "$tmp/from" "$tmp/to"
 }
 
 check_installed() {

@@ -175,9 +175,10 @@ test_tool() {
 test_pages() {
 	local man=$1 f of page pages="man3/hakmem.3 man3/hak_arena.3 man3/hak_uring.3 man7/hakmem.7"
 	[[ ! -e $BUILD/hakmem ]] || pages+=" man1/hakmem.1"
-	for f in $(functions hakmem.h arena.h pool.h); do
+	for f in $(functions hakmem.h arena.h pool.h memfd.h uring.h); do
 		of=hakmem
-		[[ $f != hak_arena_* && $f != hak_pool_* ]] || of=hak_arena
+		[[ $f != hak_arena_* && $f != hak_pool_* && $f != hak_memfd_* ]] || of=hak_arena
+		[[ $f != hak_uring_* ]] || of=hak_uring
 		check_same "$f.3 is a link" ".so man3/$of.3" "$(cat "$man/man3/$f.3")"
 		check "$f in the synopsis of $of(3)" \
 			grep -qE "^\.(BI? )?.*\b$f\(" "$man/man3/$of.3"

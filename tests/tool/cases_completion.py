@@ -20,8 +20,8 @@ def complete(*words):
 
 
 def test_commands_and_options():
-    same(complete("hakmem", ""), ["run", "topo", "doctor", "--help", "--version"], "commands")
-    for command in ("run", "topo", "doctor"):
+    same(complete("hakmem", ""), ["run", "topo", "doctor", "audit", "--help", "--version"], "commands")
+    for command in ("run", "topo", "doctor", "audit"):
         known = set(re.findall(r"^  (--[a-z]+)", run(command, "--help").stdout, re.M)) | {"--help"}
         offered = set(complete("hakmem", command, "--")) - {"--"}
         same(offered, known, f"options of {command}")

@@ -309,14 +309,15 @@ static void providers_in_their_order(void **state)
 	setenv("HAKMEM_TOPOLOGY", text_of("v1"), 1);
 	expect_said(NULL, 1, "provider inherited");
 	setenv("HAKMEM_TOPOLOGY", text_of("v2"), 1);
-	expect_said(NULL, 2, "hakmem: HAKMEM_TOPOLOGY ignored: it is of another version, or none of ours\n"
-			     "provider file");
+	expect_said(NULL, 2, "hakmem: HAKMEM_TOPOLOGY ignored: it is of another version, or none of ours; "
+			     "nodes online: 2-6\nprovider file");
 	unit_machine.saved = text_of("v2");
 	expect_said(NULL, 3, "hakmem: " SAVED " ignored: it is of another version, or none of ours; "
-			     "`hakmem topo --save` makes it anew\nprovider sysfs");
+			     "nodes online: 2-6; `hakmem topo --save` makes it anew\nprovider sysfs");
 	unsetenv("HAKMEM_TOPOLOGY");
 	unit_machine.saved_by_others = true;
-	expect_said(NULL, 2, "hakmem: " SAVED " ignored: others than root may write to it\nprovider sysfs");
+	expect_said(NULL, 2, "hakmem: " SAVED " ignored: others than root may write to it; nodes online: 2-6; "
+			     "`hakmem topo --save` makes it anew\nprovider sysfs");
 	unit_machine.saved_by_others = false;
 	/* Longer than 64 KiB: not cut and taken for less. */
 	memset(most, ' ', sizeof(most) - 1);
@@ -327,7 +328,8 @@ static void providers_in_their_order(void **state)
 	unit_machine.saved = NULL;
 	strcpy(handed, most);
 	setenv("HAKMEM_TOPOLOGY", handed, 1);
-	expect_said(NULL, 2, "hakmem: HAKMEM_TOPOLOGY ignored: it is longer than 65535 bytes\nprovider sysfs");
+	expect_said(NULL, 2, "hakmem: HAKMEM_TOPOLOGY ignored: it is too long; nodes online: 2-6\n"
+			     "provider sysfs");
 }
 
 static void must_read(const char *path, bool taken)

@@ -273,7 +273,8 @@ static void limited(void *arg)
 	CHECK(!setrlimit(RLIMIT_MEMLOCK, &limit), "setrlimit");
 	if (!geteuid())
 		CHECK(!setresuid(39321, 39321, 39321), "setresuid: %s", strerror(errno));
-	refused(options(SUPER, 0, HAK_ARENA_LOCK), -ENOMEM);
+	refused(options(SUPER, 0, HAK_ARENA_LOCK), -EAGAIN);
+	refused(options((size_t)1 << 46, 0, HAK_ARENA_LOCK), -ENOMEM);
 }
 
 int main(int argc, char **argv)
