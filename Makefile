@@ -39,6 +39,7 @@ help:
 	@echo 'make try           installs what it needs, builds, shows speed and memory beside other allocators'
 	@echo 'make check         installs what it needs, builds, runs every test'
 	@echo 'make acceptance    each stated figure: command, result, met or not'
+	@echo 'make one-node      what NUMA costs with one node; needs the history of git'
 	@echo 'make bench         the benchmark suite, three minutes; make bench-full: an hour and a quarter'
 	@echo 'make mutants       breaks the allocator line by line, expects a red test each time'
 	@echo 'make install       PREFIX=/usr/local DESTDIR=; make uninstall takes it away'

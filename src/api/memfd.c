@@ -5,13 +5,14 @@
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "api/api.h"
 #include "base/bits.h"
 #include "os/os.h"
+#include "os/syscalls.h"
 
 #define SUPER ((size_t)2 << 20)
 #define GIB ((size_t)1 << 30)
@@ -41,12 +42,12 @@ static int make_file(const char *name, size_t bytes, unsigned shift)
 {
 	char text[64];
 	snprintf(text, sizeof(text), "hakmem-%.31s", name ? name : "arena");
-	int fd = memfd_create(text, MFD_CLOEXEC | MFD_ALLOW_SEALING | (shift ? MFD_HUGETLB | shift << HUGE_SHIFT : 0));
+	int fd = (int)syscall(SYS_memfd_create, text, MFD_CLOEXEC | MFD_ALLOW_SEALING | (shift ? MFD_HUGETLB | shift << HUGE_SHIFT : 0));
 	if (fd < 0)
 		return -errno;
-	if (ftruncate(fd, (off_t)bytes) || fcntl(fd, F_ADD_SEALS, SEALS)) {
+	if (syscall(SYS_ftruncate, fd, bytes) || hk_sys_fcntl(fd, F_ADD_SEALS, SEALS)) {
 		int error = errno;
-		close(fd);
+		hk_sys_close(fd);
 		return -error;
 	}
 	return fd;
@@ -55,7 +56,7 @@ static int make_file(const char *name, size_t bytes, unsigned shift)
 static bool is_such_file(const struct hak_memfd *m)
 {
 	struct stat st;
-	int seals = fcntl(m->fd, F_GET_SEALS);
+	int seals = hk_sys_fcntl(m->fd, F_GET_SEALS, 0);
 	return m->bytes && (uintptr_t)m->where % SUPER == 0 && seals >= 0 && seals & F_SEAL_SHRINK &&
 	       !fstat(m->fd, &st) && (size_t)st.st_size == m->bytes;
 }
@@ -64,11 +65,11 @@ static bool is_such_file(const struct hak_memfd *m)
 
 static int map_at(const struct hak_memfd *m)
 {
-	void *p = mmap(m->where, m->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED_NOREPLACE, m->fd, 0);
+	void *p = hk_sys_mmap(m->where, m->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED_NOREPLACE, m->fd);
 	if (p == MAP_FAILED)
 		return -errno;
 	if (p != m->where) { /* a kernel that takes the flag for a hint */
-		munmap(p, m->bytes);
+		hk_sys_munmap(p, m->bytes);
 		return -EEXIST;
 	}
 	return 0;
@@ -100,28 +101,28 @@ static int prepare(const struct hak_memfd *m, unsigned pages, bool hugetlb)
 	if (!hugetlb && pages != HAK_PAGES_SMALL)
 		hk_os_advise_huge(where, m->bytes);
 	/* The child's frees and allocations would be the parent's. */
-	if (madvise(m->where, m->bytes, MADV_DONTFORK))
+	if (hk_sys_madvise(m->where, m->bytes, MADV_DONTFORK))
 		return -errno;
 	return hugetlb && hk_os_populate(where, m->bytes) ? -ENOMEM : 0;
 }
 
 static int undo(struct hak_memfd *m, int rc)
 {
-	munmap(m->where, m->bytes);
-	close(m->fd);
+	hk_sys_munmap(m->where, m->bytes);
+	hk_sys_close(m->fd);
 	return rc;
 }
 
 static int make(const struct hak_arena_options *o, unsigned shift, struct hak_memfd *m)
 {
-	m->page_bytes = shift ? (size_t)1 << shift : (size_t)sysconf(_SC_PAGESIZE);
+	m->page_bytes = shift ? (size_t)1 << shift : (size_t)getauxval(AT_PAGESZ);
 	m->bytes = hk_align_up(o->initial_bytes, shift ? m->page_bytes : SUPER);
 	m->fd = make_file(o->name, m->bytes, shift);
 	if (m->fd < 0)
 		return m->fd;
 	int rc = map_somewhere(m);
 	if (rc) {
-		close(m->fd);
+		hk_sys_close(m->fd);
 		return rc;
 	}
 	rc = prepare(m, o->pages, shift);
@@ -168,7 +169,7 @@ HK_EXPORT int hak_memfd_unmap(struct hak_memfd *memfd)
 		return -EINVAL;
 	if (hak_arena_owner(memfd->where))
 		return -EBUSY;
-	if (munmap(memfd->where, memfd->bytes) || close(memfd->fd))
+	if (hk_sys_munmap(memfd->where, memfd->bytes) || hk_sys_close(memfd->fd))
 		return -errno;
 	*memfd = (struct hak_memfd){.fd = -1};
 	return 0;

@@ -1,7 +1,6 @@
 /* arena_touch.c - faults an arena's first memory in from a thread of its own, by a write that changes nothing. */
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 
 #include "heap/arena.h"
 
@@ -24,11 +23,9 @@ int hk_arena_touch(struct hk_arena *arena)
 {
 	arena->touch_stop = false;
 	arena->pool.lent.touched = true;
-	sigset_t all, mine;
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, &mine); /* the program's handlers are not for this thread */
+	uint64_t mine = hk_os_signals_block(); /* the program's handlers are not for the new thread */
 	int rc = pthread_create(&arena->toucher, NULL, run, arena);
-	pthread_sigmask(SIG_SETMASK, &mine, NULL);
+	hk_os_signals_set(mine);
 	arena->touching = !rc;
 	return -rc;
 }

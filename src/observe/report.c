@@ -1,10 +1,9 @@
 /* report.c - the snapshot as lines of text. */
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "observe/snapshot.h"
+#include "os/syscalls.h"
 
 #define TEXT_BYTES 200
 
@@ -121,10 +120,10 @@ bool hk_report_huge(size_t *huge_bytes, size_t *resident_bytes)
 	char buf[4096 + 1];
 	size_t have = 0;
 	ssize_t got;
-	int fd = open("/proc/self/smaps", O_RDONLY | O_CLOEXEC);
+	int fd = hk_sys_open("/proc/self/smaps", O_RDONLY);
 	if (fd < 0)
 		return false;
-	while ((got = read(fd, buf + have, sizeof(buf) - 1 - have)) > 0) {
+	while ((got = hk_sys_read(fd, buf + have, sizeof(buf) - 1 - have)) > 0) {
 		char *line = buf, *end;
 		have += (size_t)got;
 		buf[have] = 0;
@@ -138,7 +137,7 @@ bool hk_report_huge(size_t *huge_bytes, size_t *resident_bytes)
 			have = 0; /* a line longer than any of interest */
 		memmove(buf, line, have);
 	}
-	close(fd);
+	hk_sys_close(fd);
 	*huge_bytes = m.huge_kib << 10;
 	*resident_bytes = m.resident_kib << 10;
 	return true;

@@ -13,6 +13,7 @@
 
 #include "base/check.h"
 #include "observe/options.h"
+#include "os/syscalls.h"
 
 #define LINE_BYTES 400
 
@@ -32,7 +33,7 @@ void hk_say_init(void)
 void hk_say_keep(void)
 {
 	if (first_stderr.st_mode)
-		kept_fd = fcntl(2, F_DUPFD_CLOEXEC, KEPT_FD_MIN);
+		kept_fd = hk_sys_fcntl(2, F_DUPFD_CLOEXEC, KEPT_FD_MIN);
 }
 
 /* Is FD still what standard error was at the start? */

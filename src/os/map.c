@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include "os/os.h"
+#include "os/syscalls.h"
 
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
@@ -31,11 +32,11 @@ static int result(int rc)
 
 int hk_os_reserve(uintptr_t where, size_t bytes, uintptr_t *out)
 {
-	void *p = mmap((void *)where, bytes, PROT_NONE, ANON | (where ? MAP_FIXED_NOREPLACE : 0), -1, 0);
+	void *p = hk_sys_mmap((void *)where, bytes, PROT_NONE, ANON | (where ? MAP_FIXED_NOREPLACE : 0), -1);
 	if (p == MAP_FAILED)
 		return -errno;
 	if (where && (uintptr_t)p != where) { /* a kernel that takes the flag for a hint */
-		munmap(p, bytes);
+		hk_sys_munmap(p, bytes);
 		return -EEXIST;
 	}
 	*out = (uintptr_t)p;
@@ -44,76 +45,76 @@ int hk_os_reserve(uintptr_t where, size_t bytes, uintptr_t *out)
 
 void *hk_os_table(size_t bytes)
 {
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, ANON, -1, 0);
+	void *p = hk_sys_mmap(NULL, bytes, PROT_READ | PROT_WRITE, ANON, -1);
 	if (p == MAP_FAILED)
 		return NULL;
-	madvise(p, bytes, MADV_NOHUGEPAGE); /* sparse: a huge page would be one entry */
+	hk_sys_madvise(p, bytes, MADV_NOHUGEPAGE); /* sparse: a huge page would be one entry */
 	return p;
 }
 
 int hk_os_commit(uintptr_t where, size_t bytes)
 {
-	return result(mprotect((void *)where, bytes, PROT_READ | PROT_WRITE));
+	return result(hk_sys_mprotect((void *)where, bytes, PROT_READ | PROT_WRITE));
 }
 
 int hk_os_decommit(uintptr_t where, size_t bytes)
 {
-	void *p = mmap((void *)where, bytes, PROT_NONE, ANON | MAP_FIXED, -1, 0);
+	void *p = hk_sys_mmap((void *)where, bytes, PROT_NONE, ANON | MAP_FIXED, -1);
 	return p == MAP_FAILED ? -errno : 0;
 }
 
 int hk_os_advise_huge(uintptr_t where, size_t bytes)
 {
-	return result(madvise((void *)where, bytes, MADV_HUGEPAGE));
+	return result(hk_sys_madvise((void *)where, bytes, MADV_HUGEPAGE));
 }
 
 int hk_os_collapse(uintptr_t where, size_t bytes)
 {
-	return result(madvise((void *)where, bytes, MADV_COLLAPSE));
+	return result(hk_sys_madvise((void *)where, bytes, MADV_COLLAPSE));
 }
 
 int hk_os_advise_small(uintptr_t where, size_t bytes)
 {
-	return result(madvise((void *)where, bytes, MADV_NOHUGEPAGE));
+	return result(hk_sys_madvise((void *)where, bytes, MADV_NOHUGEPAGE));
 }
 
 int hk_os_hugetlb(uintptr_t where, size_t bytes, unsigned shift)
 {
-	void *p = mmap((void *)where, bytes, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_HUGETLB | (int)(shift << HUGE_SHIFT), -1, 0);
+	void *p = hk_sys_mmap((void *)where, bytes, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_HUGETLB | (int)(shift << HUGE_SHIFT), -1);
 	return p == MAP_FAILED ? -errno : 0;
 }
 
 int hk_os_populate(uintptr_t where, size_t bytes)
 {
-	return result(madvise((void *)where, bytes, MADV_POPULATE_WRITE));
+	return result(hk_sys_madvise((void *)where, bytes, MADV_POPULATE_WRITE));
 }
 
 int hk_os_lock(uintptr_t where, size_t bytes)
 {
-	return result(mlock((void *)where, bytes));
+	return result((int)syscall(SYS_mlock, where, bytes));
 }
 
 int hk_os_unlock(uintptr_t where, size_t bytes)
 {
-	return result(munlock((void *)where, bytes));
+	return result((int)syscall(SYS_munlock, where, bytes));
 }
 
 int hk_os_dump(uintptr_t where, size_t bytes, bool dump)
 {
-	return result(madvise((void *)where, bytes, dump ? MADV_DODUMP : MADV_DONTDUMP));
+	return result(hk_sys_madvise((void *)where, bytes, dump ? MADV_DODUMP : MADV_DONTDUMP));
 }
 
 int hk_os_purge(uintptr_t where, size_t bytes)
 {
-	return result(madvise((void *)where, bytes, MADV_DONTNEED));
+	return result(hk_sys_madvise((void *)where, bytes, MADV_DONTNEED));
 }
 
 bool hk_os_is_mapped(uintptr_t where)
 {
 	unsigned char in;
 	int saved = errno;
-	bool is = !mincore((void *)where, 1, &in);
+	bool is = !hk_sys_mincore((void *)where, 1, &in);
 	errno = saved;
 	return is;
 }
@@ -121,29 +122,29 @@ bool hk_os_is_mapped(uintptr_t where)
 bool hk_os_is_resident(uintptr_t where)
 {
 	unsigned char in = 0;
-	return !mincore((void *)where, 1, &in) && (in & 1);
+	return !hk_sys_mincore((void *)where, 1, &in) && (in & 1);
 }
 
 int hk_os_move(uintptr_t from, uintptr_t to, size_t bytes)
 {
-	void *p = mremap((void *)from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP,
+	void *p = (void *)syscall(SYS_mremap, from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP,
 			 (void *)to);
 	return p == MAP_FAILED ? -errno : 0;
 }
 
 int hk_os_refresh(uintptr_t where, size_t bytes)
 {
-	void *p = mmap((void *)where, bytes, PROT_READ | PROT_WRITE, ANON | MAP_FIXED, -1, 0);
+	void *p = hk_sys_mmap((void *)where, bytes, PROT_READ | PROT_WRITE, ANON | MAP_FIXED, -1);
 	return p == MAP_FAILED ? -errno : 0;
 }
 
 uint32_t *hk_os_fork_word(void)
 {
-	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *p = hk_sys_mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	if (p == MAP_FAILED)
 		return NULL;
-	if (madvise(p, 4096, MADV_WIPEONFORK)) {
-		munmap(p, 4096);
+	if (hk_sys_madvise(p, 4096, MADV_WIPEONFORK)) {
+		hk_sys_munmap(p, 4096);
 		return NULL;
 	}
 	return p;

@@ -61,6 +61,6 @@ unsigned hk_os_cpu(void)
 		if (cpu >= 0)
 			return (unsigned)cpu;
 	}
-	int cpu = sched_getcpu();
-	return cpu < 0 ? 0 : (unsigned)cpu;
+	unsigned cpu = 0;
+	return syscall(SYS_getcpu, &cpu, NULL, NULL) ? 0 : cpu;
 }

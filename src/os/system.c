@@ -4,7 +4,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/resource.h>
@@ -16,13 +16,14 @@
 
 #include "base/bits.h"
 #include "os/os.h"
+#include "os/syscalls.h"
 
 #define CGROUP_ROOT "/sys/fs/cgroup"
 
 static size_t limit(int which)
 {
 	struct rlimit lim;
-	if (getrlimit(which, &lim) || lim.rlim_cur == RLIM_INFINITY)
+	if (hk_sys_getrlimit(which, &lim) || lim.rlim_cur == RLIM_INFINITY)
 		return SIZE_MAX;
 	return lim.rlim_cur;
 }
@@ -106,7 +107,7 @@ size_t hk_os_memory_limit(void)
 		least = hk_min(least, cgroup_limit(text, ":memory:/", CGROUP_ROOT "/memory",
 						   "/memory.limit_in_bytes"));
 	}
-	if (!sysinfo(&info))
+	if (!syscall(SYS_sysinfo, &info))
 		least = hk_min(least, (size_t)info.totalram * info.mem_unit);
 	return least;
 }
@@ -120,7 +121,7 @@ int hk_os_overcommit(void)
 size_t hk_os_memory_total(void)
 {
 	struct sysinfo info;
-	if (sysinfo(&info))
+	if (syscall(SYS_sysinfo, &info))
 		return SIZE_MAX;
 	return ((size_t)info.totalram + info.totalswap) * info.mem_unit;
 }
@@ -155,7 +156,7 @@ void hk_os_entropy(uint64_t out[2])
 	if (random)
 		memcpy(seed, random, 16);
 	out[0] = one_way(seed[0], seed[1] ^ (uint64_t)now.tv_nsec);
-	out[1] = one_way(out[0], seed[0] + (uint64_t)getpid());
+	out[1] = one_way(out[0], seed[0] + (uint64_t)syscall(SYS_getpid));
 }
 
 bool hk_os_has_thp(void)
@@ -192,7 +193,7 @@ void *hk_os_symbol_at(const void *address, const char *name)
 
 void hk_os_yield(void)
 {
-	sched_yield();
+	syscall(SYS_sched_yield);
 }
 
 void hk_os_sleep_us(unsigned us)
@@ -201,4 +202,16 @@ void hk_os_sleep_us(unsigned us)
 	int saved = errno;
 	syscall(SYS_nanosleep, &t, NULL);
 	errno = saved;
+}
+
+uint64_t hk_os_signals_block(void)
+{
+	uint64_t all = ~(3ull << 31), before = 0; /* but 32 and 33, by which libc reaches all threads (setuid, cancel) */
+	syscall(SYS_rt_sigprocmask, SIG_BLOCK, &all, &before, sizeof(all));
+	return before;
+}
+
+void hk_os_signals_set(uint64_t mask)
+{
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof(mask));
 }
