@@ -11,6 +11,9 @@
 #include "observe/say.h"
 
 #define ONLINE "/sys/devices/system/node/online"
+/* The folder of the nodes, by way of two that must be in it. If it has no third, there is one node, number 0: that costs a
+ * start half of what opening and reading `online` does. */
+#define NODE_0_AND_POWER "/sys/devices/system/node/node0/../power/.."
 #define STATUS "/proc/self/status"
 #define SAVED "/run/hakmem/topology"
 #define STATUS_BYTES 4096u
@@ -264,6 +267,11 @@ void hk_node_init(void)
 	char online[256];
 	if (hk_options.numa && !strcmp(hk_options.numa, "off")) {
 		hk_numa.os[0] = -1;
+		return;
+	}
+	if (!hk_options.numa && !hk_options.topology && hk_os_folders(NODE_0_AND_POWER) == 2) {
+		hk_numa.os[0] = 0;
+		hk_numa.policy.kind = HK_NUMA_AUTO;
 		return;
 	}
 	if (hk_os_read(ONLINE, online, sizeof(online), false) <= 0)

@@ -133,6 +133,9 @@ bool hk_os_is_first_thread(void);
 void hk_os_yield(void);
 void hk_os_sleep_us(unsigned us);
 
+/* Folders in the folder PATH, where its file system counts them as links (sysfs does); -1: there is none. */
+int hk_os_folders(const char *path);
+
 /* Keeps all signals of the program from the calling thread, and from those that it makes meanwhile; the mask before. */
 uint64_t hk_os_signals_block(void);
 void hk_os_signals_set(uint64_t mask);

@@ -204,6 +204,14 @@ void hk_os_sleep_us(unsigned us)
 	errno = saved;
 }
 
+int hk_os_folders(const char *path)
+{
+	struct stat st;
+	int saved = errno, rc = (int)syscall(SYS_newfstatat, AT_FDCWD, path, &st, 0);
+	errno = saved;
+	return rc || !S_ISDIR(st.st_mode) ? -1 : (int)st.st_nlink - 2;
+}
+
 uint64_t hk_os_signals_block(void)
 {
 	uint64_t all = ~(3ull << 31), before = 0; /* but 32 and 33, by which libc reaches all threads (setuid, cancel) */
