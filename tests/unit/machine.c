@@ -8,6 +8,9 @@ struct unit_machine unit_machine;
 int __real_hk_os_read(const char *path, char *buf, size_t bytes, bool roots);
 int __wrap_hk_os_read(const char *path, char *buf, size_t bytes, bool roots);
 
+int __real_hk_os_folders(const char *path);
+int __wrap_hk_os_folders(const char *path);
+
 int unit_real_read(const char *path, char *buf, size_t bytes, bool roots)
 {
 	return __real_hk_os_read(path, buf, bytes, roots);
@@ -37,11 +40,26 @@ static int give_node(const char *path, char *buf, size_t bytes)
 	return -1;
 }
 
+int __wrap_hk_os_folders(const char *path)
+{
+	int folders = !unit_machine.no_power;
+	bool zero = false;
+	if (!unit_machine.online)
+		return __real_hk_os_folders(path);
+	assert_string_equal(path, NODES "node0/../power/..");
+	for (unsigned i = 0; i < COUNT_OF(unit_machine.node); i++) {
+		folders += unit_machine.node[i].cpus != NULL;
+		zero |= unit_machine.node[i].cpus && !unit_machine.node[i].os;
+	}
+	return zero && !unit_machine.no_power ? folders : -1;
+}
+
 int __wrap_hk_os_read(const char *path, char *buf, size_t bytes, bool roots)
 {
 	char text[200];
 	if (!unit_machine.online)
 		return __real_hk_os_read(path, buf, bytes, roots);
+	unit_machine.reads++;
 	if (!strcmp(path, NODES "online"))
 		return give(unit_machine.online, buf, bytes);
 	if (!strcmp(path, "/proc/self/status")) {

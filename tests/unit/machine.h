@@ -1,5 +1,6 @@
 /* machine.h - for tests of machines that this one is not: the files that say what the machine is are the
- * test's, all else is real. Programs with it are linked with --wrap=hk_os_read. Pools of nodes that this
+ * test's, all else is real. Programs with it are linked with --wrap=hk_os_read and
+ * --wrap=hk_os_folders. Pools of nodes that this
  * machine does not have work on it, but that the kernel refuses to place their memory.
  */
 #ifndef HK_UNIT_MACHINE_H
@@ -15,6 +16,8 @@ struct unit_machine {
 	const char *allowed, *filter; /* of /proc/self/status; filter NULL: no such line */
 	const char *saved;            /* the file of root's; NULL: not there */
 	bool saved_by_others;
+	bool no_power; /* a kernel whose devices have no folder of that name */
+	unsigned reads; /* of files */
 	struct {
 		unsigned os;
 		const char *cpus, *mem_kib, *distance;

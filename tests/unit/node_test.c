@@ -48,6 +48,30 @@ static void one_node(void **state)
 	assert_int_equal(hk_node_find(-1), -1);
 }
 
+/* The usual machine is known by the folders that are there. */
+static void one_node_without_a_file(void **state)
+{
+	(void)state;
+	unit_two_nodes();
+	unit_machine.online = "0\n";
+	unit_machine.node[1].cpus = NULL;
+	hk_node_init();
+	expect_one(0);
+	assert_int_equal(unit_machine.reads, 0);
+	assert_int_equal(hk_numa.policy.kind, HK_NUMA_AUTO);
+}
+
+/* Where that says nothing, or there is more, the files are asked. */
+static void folders_that_say_nothing(void **state)
+{
+	(void)state;
+	unit_two_nodes();
+	unit_machine.no_power = true; /* two folders, and both are nodes */
+	hk_node_init();
+	assert_int_equal(hk_numa.node_pools, 2);
+	assert_true(unit_machine.reads > 0);
+}
+
 static void a_cpuset_of_one_node(void **state)
 {
 	(void)state;
@@ -378,6 +402,8 @@ int main(int argc, char **argv)
 {
 	static const struct CMUnitTest cases[] = {
 		cmocka_unit_test(one_node),
+		cmocka_unit_test(one_node_without_a_file),
+		cmocka_unit_test(folders_that_say_nothing),
 		cmocka_unit_test(a_cpuset_of_one_node),
 		cmocka_unit_test(off),
 		cmocka_unit_test(pools_are_for_nodes_with_memory),
