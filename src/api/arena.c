@@ -188,15 +188,11 @@ HK_NOINLINE static void *alloc_slow(struct hk_arena *arena, size_t size, size_t 
 	return heap ? hk_alloc_in(heap, size, align, zero) : refuse(ENOMEM);
 }
 
-HK_EXPORT void *hak_arena_alloc(hak_arena *handle, size_t size)
+/* Above 1 KiB the class takes some arithmetic. */
+HK_NOINLINE static void *alloc_coarse(struct hk_arena *arena, struct hk_heap *heap, size_t size)
 {
-	struct hk_arena *arena = inner(handle);
-	struct hk_heap *heap = hk_arena_heap_seen(arena); /* no call in the middle: no frame */
-	if (HK_LIKELY(heap && size - 1 < HK_MEDIUM_MAX)) {
-		/* A bin is as large as a granule: the small ones are found by the size itself, as in hk_malloc_fast. */
-		struct hk_bin *bin = HK_LIKELY(size - 1 < HK_FINE_MAX)
-					     ? (struct hk_bin *)((char *)heap->bins + ((size - 1) & -(size_t)HK_GRANULE))
-					     : &heap->bins[hk_class_of(size)];
+	if (HK_LIKELY(size - 1 < HK_MEDIUM_MAX)) {
+		struct hk_bin *bin = &heap->bins[hk_class_of(size)];
 		struct hk_block *block = bin->head;
 		if (HK_LIKELY(block)) {
 			bin->head = block->next;
@@ -205,6 +201,26 @@ HK_EXPORT void *hak_arena_alloc(hak_arena *handle, size_t size)
 		}
 	}
 	return alloc_slow(arena, size, HK_GRANULE, NULL);
+}
+
+/* As hk_malloc_fast, and all calls in it are the last thing it does: no frame. */
+HK_EXPORT void *hak_arena_alloc(hak_arena *handle, size_t size)
+{
+	struct hk_arena *arena = inner(handle);
+	struct hk_heap *heap = hk_arena_heap_seen(arena);
+	size_t last = size - 1;
+	if (HK_UNLIKELY(!heap))
+		return alloc_slow(arena, size, HK_GRANULE, NULL);
+	if (HK_UNLIKELY(last >= HK_FINE_MAX))
+		return alloc_coarse(arena, heap, size);
+	struct hk_bin *bin = (struct hk_bin *)((char *)heap->bins + (last & ~(size_t)(HK_GRANULE - 1)));
+	HK_IN_REGISTER(bin);
+	struct hk_block *block = bin->head;
+	if (HK_UNLIKELY(!block))
+		return alloc_slow(arena, size, HK_GRANULE, NULL);
+	bin->head = block->next;
+	bin->pops++;
+	return block;
 }
 
 HK_EXPORT void *hak_arena_zalloc(hak_arena *handle, size_t size)
@@ -247,11 +263,13 @@ HK_EXPORT void hak_arena_free(hak_arena *handle, void *ptr)
 	struct hk_arena *arena = inner(handle);
 	struct hk_heap *heap = hk_arena_heap_seen(arena);
 	struct hk_slab *slab = hk_slab_of_tiny(ptr);
-	if (HK_UNLIKELY(!heap || !(hk_region_may_have(ptr) || (arena->kept && hk_is_ours(ptr))) ||
-			hk_peek(&slab->tag) != heap->tag || !hk_slab_divides(slab, ptr)))
+	if (HK_UNLIKELY(!heap || !(hk_region_may_have(ptr) || (arena->kept && hk_is_ours(ptr)))))
+		return free_slow(arena, ptr);
+	if (HK_UNLIKELY(hk_peek(&slab->tag) != heap->tag || !hk_slab_divides(slab, ptr)))
 		return free_slow(arena, ptr);
 	struct hk_bin *bin = (struct hk_bin *)((char *)heap + slab->bin_offset);
 	struct hk_block *block = ptr;
+	HK_IN_REGISTER(bin);
 	block->next = bin->head;
 	bin->head = block;
 	if (HK_UNLIKELY(--bin->budget < 0))

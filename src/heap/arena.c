@@ -18,7 +18,6 @@ static struct hk_arena *unused;    /* [L:arenas] */
 static struct hk_heap *spare;      /* [L:arenas] heaps of arenas that ended, by arena_next */
 static struct hk_arena *groups[HK_HEAPS_MAX / GROUP]; /* [L:arenas] */
 static uint32_t made;              /* [L:arenas] */
-static uint64_t lives;             /* [L:arenas] twice the arenas that ever were */
 
 /* ---- arenas ---- */
 
@@ -46,7 +45,6 @@ struct hk_arena *hk_arena_new(bool single)
 		unused = arena->next;
 	else
 		arena = make();
-	uint64_t life = lives += 2;
 	hk_unlock(&lock);
 	if (!arena)
 		return NULL;
@@ -55,7 +53,7 @@ struct hk_arena *hk_arena_new(bool single)
 	arena->lost = arena->kept = arena->touching = false;
 	arena->attached = arena->pushed = 0;
 	arena->released = NULL;
-	hk_store_rel(&arena->life, life + 1);
+	hk_store_rel(&arena->life, arena->life + 1);
 	if (single) {
 		arena->one = hk_arena_heap_slow(arena);
 		if (!arena->one) {
@@ -141,7 +139,16 @@ static struct hk_heap *obtain(struct hk_arena *arena)
 static void sit_down(struct hk_heap *home, struct hk_heap *heap)
 {
 	struct hk_arena *arena = heap->arena;
-	home->seats[arena->id % HK_SEATS] = (struct hk_seat){arena, hk_load(&arena->life), heap};
+	home->seats[arena->id % HK_SEATS] = (struct hk_seat){arena, heap};
+}
+
+/* The thread that had HEAP may go on with other arenas meanwhile: at worst another's seat is looked for again. */
+static void stand_up(struct hk_heap *heap)
+{
+	struct hk_heap *home = heap->home;
+	struct hk_seat *seat = home ? &home->seats[heap->arena->id % HK_SEATS] : NULL;
+	if (home && hk_heap_is_born(home) && hk_load(&seat->heap) == heap)
+		hk_store(&seat->arena, NULL);
 }
 
 static void unlink_guest(struct hk_heap *heap)
@@ -190,6 +197,7 @@ struct hk_heap *hk_arena_heap_slow(struct hk_arena *arena)
 	if (!heap)
 		heap = obtain(arena);
 	if (heap && heap->home != home) {
+		stand_up(heap);
 		unlink_guest(heap); /* the owner's work goes on in another thread */
 		settle_in(home, heap);
 	}
@@ -204,7 +212,7 @@ struct hk_heap *hk_arena_guest(struct hk_heap *home, const struct hk_pool *pool)
 {
 	struct hk_arena *arena = (struct hk_arena *)pool;
 	const struct hk_seat *seat = &home->seats[arena->id % HK_SEATS];
-	if (seat->arena == arena && seat->life == hk_load(&arena->life))
+	if (seat->arena == arena)
 		return seat->heap;
 	if (!home->guests || !hk_heap_is_born(home) || home->busy)
 		return NULL;
@@ -314,9 +322,10 @@ void hk_arena_reset(struct hk_arena *arena)
 void hk_arena_end(struct hk_arena *arena)
 {
 	hk_lock(&lock);
-	hk_store_rel(&arena->life, arena->life + 1); /* seats don't match any more */
+	hk_store_rel(&arena->life, arena->life + 1);
 	for (struct hk_heap *heap = arena->heaps, *next; heap; heap = next) {
 		next = heap->arena_next;
+		stand_up(heap);
 		unlink_guest(heap);
 		clear(heap);
 		heap->arena = NULL;

@@ -7,7 +7,7 @@
  * An arena's heap is an ordinary hk_heap: bins, slabs, queue of remote frees. What differs: it adopts nothing, has
  * no tick, its slabs come from the arena's pool, and its blocks never pass through bins or slots of another
  * pool's heap, so that a reset has all of them at hand. Arena and heap structs are type-stable.
- * Threads: as each function says; `life` is odd while the arena exists, and a number that no arena had before.
+ * Threads: as each function says; `life` is odd while the arena exists, and another number each time.
  */
 #ifndef HK_HEAP_ARENA_H
 #define HK_HEAP_ARENA_H
@@ -60,14 +60,11 @@ struct hk_heap *hk_arena_heap_slow(struct hk_arena *arena);
 /* The same without a call; NULL: that does not know. */
 HK_INLINE struct hk_heap *hk_arena_heap_seen(const struct hk_arena *arena)
 {
-	struct hk_heap *home = hk_heap_ordinary(), *one = arena->one;
-	const struct hk_seat *seat = (struct hk_seat *)((char *)home + arena->seat_offset);
-	if (one)
-		return HK_LIKELY(one->home == home) ? one : NULL;
-	if (HK_UNLIKELY(seat->life != hk_load(&arena->life)))
+	const struct hk_seat *seat = (struct hk_seat *)((char *)hk_heap_ordinary() + arena->seat_offset);
+	if (HK_UNLIKELY(hk_load(&seat->arena) != arena)) /* of this life: an arena that ends clears its seats */
 		return NULL;
 	if (!seat->heap)
-		__builtin_unreachable(); /* a seat with an arena's life has a heap */
+		__builtin_unreachable(); /* a seat with an arena has a heap */
 	return seat->heap;
 }
 

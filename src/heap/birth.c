@@ -16,6 +16,7 @@ const struct hk_heap hk_heap_unborn = {.tag = 0x9ddfea08eb382d68ull};
 const struct hk_heap hk_heap_dead = {.tag = 0xc3a5c85c97cb3126ull};
 HK_TLS uint32_t hk_unborn_frees;
 HK_TLS struct hk_heap *hk_heap_tls = (struct hk_heap *)&hk_heap_unborn;
+HK_TLS struct hk_heap *hk_home_tls = (struct hk_heap *)&hk_heap_unborn;
 
 struct hk_heap *hk_heap_groups[HK_HEAPS_MAX / HK_HEAP_GROUP];
 uint8_t hk_heap_states[HK_HEAPS_MAX];
@@ -76,7 +77,7 @@ static void thread_exit(void *arg)
 		pthread_setspecific(exit_key, heap);
 		return;
 	}
-	hk_heap_tls = (struct hk_heap *)&hk_heap_dead;
+	hk_heap_take((struct hk_heap *)&hk_heap_dead);
 	hk_arenas_leave(heap, NULL);
 	hk_heap_park(heap);
 }
@@ -180,7 +181,7 @@ struct hk_heap *hk_heap_birth(void)
 	if (!heap)
 		return NULL;
 	heap->count.heap_births++;
-	hk_heap_tls = heap;
+	hk_heap_take(heap);
 	/* From here on this thread's allocations are served: both calls below may make some. */
 	if (!hk_load_acq(&exit_key_made)) {
 		hk_lock(&make_lock);
@@ -209,8 +210,7 @@ struct hk_heap *hk_heap_move(struct hk_heap *heap, unsigned node)
 	to->exit_rounds = heap->exit_rounds;
 	to->count.heap_moves++;
 	to->busy = 1; /* a signal handler that mallocs is served apart until the old heap is parked */
-	hk_heap_tls = to;
-	memcpy(to->seats, heap->seats, sizeof(to->seats));
+	hk_heap_take(to);
 	hk_arenas_leave(heap, to);
 	hk_heap_park(heap);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);

@@ -86,7 +86,7 @@ HK_COLD static void repair(void)
 	}
 	if (hk_heap_is_born(me) && me->lock.owner && !hk_lock_is_mine(&me->lock)) {
 		quarantine(me); /* another thread was draining it */
-		hk_heap_tls = (struct hk_heap *)&hk_heap_unborn;
+		hk_heap_take((struct hk_heap *)&hk_heap_unborn);
 	}
 	hk_start_locks_reset();
 	hk_region_repair();

@@ -74,7 +74,6 @@ struct hk_arena;
 /* The heap that a thread has in an arena. */
 struct hk_seat {
 	const struct hk_arena *arena; /* [O] */
-	uint64_t life;                /* [O] of the arena, when it was found */
 	struct hk_heap *heap;         /* [O] */
 };
 
@@ -135,7 +134,8 @@ extern uint8_t hk_heap_states[HK_HEAPS_MAX];    /* [A] enum hk_heap_state */
 extern struct hk_heap *hk_shared_heaps[HK_NODES_MAX]; /* [A] by node; NULL before the first birth */
 extern uint32_t hk_heaps_made;                  /* [A] indices below it may be in use */
 extern uint32_t hk_heaps_in_arenas;             /* [A] of these, states ARENA and SPARE */
-extern HK_TLS struct hk_heap *hk_heap_tls;
+extern HK_TLS struct hk_heap *hk_heap_tls; /* that malloc takes from: in an arena between push and pop */
+extern HK_TLS struct hk_heap *hk_home_tls; /* the ordinary one, always */
 extern HK_TLS uint32_t hk_unborn_frees; /* [O] frees of a thread that has no heap yet */
 
 /* INDEX < hk_heaps_made; NULL until its memory was found. */
@@ -154,6 +154,13 @@ HK_INLINE enum hk_heap_state hk_heap_state(const struct hk_heap *heap)
 HK_INLINE struct hk_heap *hk_heap_mine(void)
 {
 	return hk_heap_tls;
+}
+
+/* HEAP is the calling thread's from now on. */
+HK_INLINE void hk_heap_take(struct hk_heap *heap)
+{
+	hk_home_tls = heap;
+	hk_heap_tls = heap;
 }
 
 /* True for a heap that may be written: not one of the two constants. */
@@ -201,8 +208,7 @@ void hk_heap_posted(struct hk_heap *owner, uint64_t queued);
 /* The calling thread's ordinary heap: never an arena's; perhaps a constant one. */
 HK_INLINE struct hk_heap *hk_heap_ordinary(void)
 {
-	struct hk_heap *home = hk_load(&hk_heap_tls->home);
-	return HK_UNLIKELY(home) ? home : hk_heap_tls;
+	return hk_home_tls;
 }
 
 /* True if HEAP is the calling thread's, ordinary or in an arena. */

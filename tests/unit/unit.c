@@ -55,7 +55,7 @@ struct hk_heap *unit_heap(void)
 struct hk_heap *unit_as(struct hk_heap *heap)
 {
 	struct hk_heap *was = hk_heap_tls;
-	hk_heap_tls = heap;
+	hk_heap_take(heap);
 	return was;
 }
 
