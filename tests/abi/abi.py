@@ -5,7 +5,7 @@
   tests/abi/abi.py --lib build/libhakmem.so --update   writes them (after a change that is meant)
 
 Exported names with their versions, SONAME, what it needs (libc alone; the loader's own object is
-allowed: some toolchains name it), one initial-exec word of thread-local storage, no relocations in
+allowed: some toolchains name it), three initial-exec words of thread-local storage at most, no relocations in
 code, and where the fields of struct hak_stats and struct hak_root stand.
 What it does not do: look at the types of arguments. Exit: 0 passed, 1 failed, 77 skipped.
 """
@@ -23,7 +23,7 @@ ROOT = HERE.parent.parent
 SYMBOLS, LAYOUT = HERE / "symbols.txt", HERE / "layout.txt"
 SONAME = "libhakmem.so.0"
 NEEDED, ALLOWED = {"libc.so.6"}, re.compile(r"^ld-linux.*\.so\.\d+$")
-TLS_BYTES = 16  # the heap, and a count of frees before there is one
+TLS_BYTES = 24  # the heap that malloc takes from, the ordinary one, a count of frees before there is one
 STRUCTS = [("hak_stats", "include/hakmem/hakmem.h", "hakmem/hakmem.h"),
            ("hak_root", "src/api/root.h", "api/root.h")]
 
@@ -130,7 +130,7 @@ def main():
     checks = [
         ("exported symbols", differences("symbol", exported(args.lib), kept(SYMBOLS))),
         ("SONAME, needed objects, text relocations", check_dynamic(args.lib)),
-        ("one initial-exec word", check_tls(args.lib)),
+        ("few initial-exec words", check_tls(args.lib)),
         ("layout of hak_stats and hak_root", check_order(layout(cc), kept(LAYOUT))),
     ]
     failed = 0

@@ -58,7 +58,7 @@ CASES = [
     Case("localalloc", "numactl --localalloc", "numactl --localalloc env LD_PRELOAD=$LIB ./place", "2node 4node cxl memless"),
     Case("numa-local", "HAKMEM_NUMA=local over numactl --membind=0",
          "HAKMEM_NUMA=local numactl --membind=0 env LD_PRELOAD=$LIB ./place", PLAIN),
-    Case("numa-interleave", "HAKMEM_NUMA=interleave", f"HAKMEM_NUMA=interleave preloaded {LARGE} --want $all --spread 1", "2node 4node cxl memless"),
+    Case("numa-interleave", "HAKMEM_NUMA=interleave", f"HAKMEM_NUMA=interleave preloaded {LARGE} --want $all --spread 1 --roughly", "2node 4node cxl memless"),
     Case("numa-preferred", "HAKMEM_NUMA=preferred=N", "HAKMEM_NUMA=preferred=$last preloaded ./place --want $last", "2node 4node cxl"),
     Case("numa-bind", "HAKMEM_NUMA=bind=LIST",
          "HAKMEM_NUMA=bind=$last preloaded ./place --want $last; HAKMEM_NUMA=bind=$all preloaded ./place --want $all", "2node 4node cxl memless"),
