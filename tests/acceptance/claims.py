@@ -131,5 +131,11 @@ COMMANDS = [
             ["make", "mutants"], 2400, r"^(?:[2-9]\d|\d{3,}) passed, 0 failed"),
 ]
 
-CHECK_SECONDS = 600  # of `make check` on two quiet cores
-SUITES = 13          # that it runs, the build among them
+# What each part of `make check` may take on two quiet cores: (part, its suites, seconds).
+SHARES = [
+    ("placement", ["numa", "tool"], 240),
+    ("arenas", ["arena", "examples", "uring"], 240),
+    ("the benchmark suite", ["programs", "bench"], 180),
+    ("the allocator, all other suites", None, 600),
+]
+SUITES = 13          # that make check runs, the build among them
