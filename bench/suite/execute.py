@@ -5,6 +5,7 @@ Real programs have their own way: real/measure.py. Decides nothing about order o
 import json
 import os
 import shlex
+import signal
 import subprocess
 import threading
 import time
@@ -74,7 +75,7 @@ def pinned(pin, threads):
 class Settings:
     """How every program is started."""
 
-    def __init__(self, pin="none", numactl="", timeout=300):
+    def __init__(self, pin="none", numactl="", timeout=120):
         self.pin, self.numactl, self.timeout = pin, numactl, timeout
 
     def prefix(self):
@@ -129,16 +130,18 @@ def run(row, allocator, settings, quick=False, sampled=False):
     with subprocess.Popen(
             words, env=hkbench.environment(allocator.path or None, more), text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            preexec_fn=settings.before_exec(row.threads)) as child:
+            preexec_fn=settings.before_exec(row.threads), start_new_session=True) as child:
         sampler = Sampler(child.pid) if sampled else None
         if sampler:
             sampler.start()
         try:
             out, errors = child.communicate(timeout=settings.timeout)
-        except subprocess.TimeoutExpired:
-            child.kill()
+        except BaseException as why:
+            os.killpg(child.pid, signal.SIGKILL)  # its children too: they hold the pipes open
             child.communicate()
-            raise Failed(f"no end within {settings.timeout} s") from None
+            if isinstance(why, subprocess.TimeoutExpired):
+                raise Failed(f"no end within {settings.timeout} s") from None
+            raise
         finally:
             points = sampler.stop() if sampler else None
     said = (errors.strip().splitlines() or ["no message"])[-1]
