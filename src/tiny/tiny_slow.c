@@ -70,7 +70,7 @@ static unsigned class_for(size_t size, size_t align)
 	if (align <= HK_GRANULE)
 		return hk_class_of(size);
 	unsigned c = hk_class_of(hk_max(size, align));
-	while (c < HK_CLASSES && hk_classes[c].size % align)
+	while (c < HK_CLASSES && hk_classes[c].size & (align - 1))
 		c++;
 	return c;
 }
