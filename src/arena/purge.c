@@ -8,7 +8,7 @@
 #include "observe/options.h"
 #include "observe/say.h"
 
-#define REFUSED_MS 1000u
+#define REFUSED_MS 1000 /* a time is kept as an odd number, perhaps 1 ms ahead: differences have a sign */
 #define RANGES 16u                    /* merged ranges handed over in one go */
 #define DIRTY_MIN_CHUNKS 512u         /* 32 MiB of free chunks in partial SuperSlabs are normal */
 #define SHED_MIN_CHUNKS 16u           /* a MiB needs no look at the cap */
@@ -28,7 +28,7 @@ static void refused(struct hk_pool *pool, uint32_t now)
 
 static bool may_ask(const struct hk_pool *pool)
 {
-	return !pool->refused_ms || hk_os_clock_ms() - pool->refused_ms > REFUSED_MS;
+	return !pool->refused_ms || (int32_t)(hk_os_clock_ms() - pool->refused_ms) > REFUSED_MS;
 }
 
 /* ---- whole SuperSlabs ---- */
@@ -259,7 +259,7 @@ void hk_pool_tick(struct hk_pool *pool, uint32_t now_ms)
 		pool->dirty_since_ms = 0;
 	else if (!pool->dirty_since_ms)
 		pool->dirty_since_ms = now_ms | 1;
-	else if (now_ms - pool->dirty_since_ms >= decay) {
+	else if ((int32_t)(now_ms - pool->dirty_since_ms) >= (int32_t)decay) {
 		purge_partial(pool, dirty_bound(pool) / 2);
 		pool->dirty_since_ms = 0;
 	}
