@@ -5,10 +5,9 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/auxv.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "observe/say.h"
+#include "os/syscalls.h"
 
 #define PROFILE_BYTES 4096
 #define TEXTS_BYTES 2048
@@ -169,10 +168,10 @@ static void read_profile(char *text, const char *from)
 
 static bool load_file(const char *path)
 {
-	int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
-	ssize_t n = fd < 0 ? -1 : syscall(SYS_read, fd, profile_text, PROFILE_BYTES);
+	int fd = hk_sys_open(path, O_RDONLY);
+	ssize_t n = fd < 0 ? -1 : hk_sys_read(fd, profile_text, PROFILE_BYTES);
 	if (fd >= 0)
-		syscall(SYS_close, fd);
+		hk_sys_close(fd);
 	if (n < 0 || n == PROFILE_BYTES) {
 		hk_say("HAKMEM_PROFILE=%s ignored: %s", path,
 		       n < 0 ? "the file cannot be read" : "the file is larger than 4095 bytes");

@@ -74,7 +74,7 @@ void hk_say(const char *format, ...)
 	if (fd >= 0 && syscall(SYS_write, fd, line, (size_t)n) < 0)
 		n = 0; /* nowhere left to say so */
 	if (opened)
-		syscall(SYS_close, fd);
+		hk_sys_close(fd);
 	errno = saved;
 }
 

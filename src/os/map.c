@@ -127,7 +127,7 @@ bool hk_os_is_resident(uintptr_t where)
 
 int hk_os_move(uintptr_t from, uintptr_t to, size_t bytes)
 {
-	void *p = (void *)syscall(SYS_mremap, from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP,
+	void *p = (void *)syscall(SYS_mremap, from, bytes, bytes, (long)(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP),
 			 (void *)to);
 	return p == MAP_FAILED ? -errno : 0;
 }

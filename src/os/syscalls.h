@@ -1,6 +1,7 @@
 /* syscalls.h - the kernel's calls by way of libc's syscall() alone. Each name that a library imports is looked up when it
  * is loaded, in every program that it is preloaded under: some twenty fewer are some 15 us less at each start. And none of
- * these is a cancellation point. Results as libc's functions of these names have them, -1 and errno. 64-bit systems only.
+ * these is a cancellation point. Results as libc's functions of these names have them, -1 and errno. 64-bit systems only: what the
+ * kernel takes as a long is passed as one, for a variadic int has no upper half.
  */
 #ifndef HK_OS_SYSCALLS_H
 #define HK_OS_SYSCALLS_H
@@ -14,7 +15,7 @@
 
 HK_INLINE void *hk_sys_mmap(void *where, size_t bytes, int prot, int flags, int fd)
 {
-	return (void *)syscall(SYS_mmap, where, bytes, prot, flags, fd, 0l);
+	return (void *)syscall(SYS_mmap, where, bytes, (long)prot, (long)flags, (long)fd, 0l);
 }
 
 HK_INLINE int hk_sys_munmap(void *where, size_t bytes)
@@ -24,7 +25,7 @@ HK_INLINE int hk_sys_munmap(void *where, size_t bytes)
 
 HK_INLINE int hk_sys_mprotect(void *where, size_t bytes, int prot)
 {
-	return (int)syscall(SYS_mprotect, where, bytes, prot);
+	return (int)syscall(SYS_mprotect, where, bytes, (long)prot);
 }
 
 HK_INLINE int hk_sys_madvise(void *where, size_t bytes, int advice)

@@ -45,16 +45,16 @@ size_t hk_os_limit_locked(void)
 
 int hk_os_read(const char *path, char *buf, size_t bytes, bool roots)
 {
-	int saved = errno, fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
+	int saved = errno, fd = hk_sys_open(path, O_RDONLY | O_NONBLOCK);
 	ssize_t got = -1;
 	struct stat st;
 	if (fd >= 0 && roots &&
 	    (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_uid || (st.st_mode & (S_IWGRP | S_IWOTH))))
 		got = -2;
 	else if (fd >= 0)
-		got = syscall(SYS_read, fd, buf, bytes - 1);
+		got = hk_sys_read(fd, buf, bytes - 1);
 	if (fd >= 0)
-		syscall(SYS_close, fd);
+		hk_sys_close(fd);
 	errno = saved;
 	if (got < 0)
 		return got == -2 ? -2 : -1;
