@@ -167,7 +167,7 @@ static void *makes_arenas(void *arg)
 		}
 		if (n % 5 == 0)
 			CHECK(hak_arena_reset(mine) == 0, "reset");
-		CHECK(hak_arena_destroy(mine) == 0 && hak_arena_owner(p[0]) != mine, "destroy");
+		CHECK(hak_arena_destroy(mine) == 0, "destroy"); /* from here on another thread's arena may be the same struct */
 		test_free(test_malloc(test_rand_size(&rnd, 16, 8 * MIB)));
 	}
 	atomic_fetch_add(&calls, n);
