@@ -251,7 +251,8 @@ static void must_be_of(const struct hk_arena *arena, const void *p, const char *
 
 HK_NOINLINE static void free_slow(struct hk_arena *arena, void *p)
 {
-	if (!p)
+	struct hk_heap *heap = hk_arena_heap_seen(arena);
+	if (!p || (heap && hk_free_medium(heap, p)))
 		return;
 	must_be_of(arena, p, "hak_arena_free of a pointer that is not of this arena");
 	hk_arena_heap(arena); /* for the next one: its seat may have been another arena's */

@@ -64,10 +64,12 @@ struct hk_pool {
 	size_t hugetlb_supers; /* [L:pool] on pages of the hugetlb pool, used or not */
 	size_t purging;       /* [L:pool] threads between taking memory out and putting it back */
 	size_t lowest_free_gib; /* [L:pool] no bit in free_bits of its stripe before it */
-	size_t used_peak_bytes; /* [L:pool] most in use of late: falls by an eighth a tick */
+	size_t used_peak_bytes; /* [L:pool] most in use since ... */
+	size_t used_peak_before; /* [L:pool] ... and in the decay time before */
 	size_t warm_cap_limit;  /* [L:pool] bytes, an eighth of the memory limit; 0 = not asked yet */
 	uint32_t hugetlb_refused_ms; /* [L:pool] when the kernel last had no page; 0 = never */
 	uint32_t gib_refused_ms;     /* [L:pool] the same of 1 GiB pages */
+	uint32_t peak_since_ms;  /* [L:pool] ... this */
 	uint32_t refused_ms;     /* [L:pool] when the kernel last refused to take memory; 0 = never */
 	uint32_t dirty_since_ms; /* [L:pool] when dirty chunks passed their bound; 0 = below it */
 	unsigned promote_misses; /* [L:pool] starters that got no huge page */

@@ -38,24 +38,31 @@ static size_t used_chunks(const struct hk_pool *pool)
 	return pool->used_supers * HK_SUPER_CHUNKS - pool->free_chunks;
 }
 
-/* Chunks that may be free and resident, in warm SuperSlabs and in partial ones. What threads hold in
- * bins beyond their own share comes off it, and a quarter of the slabs for what is free inside them:
- * when all sleep, nobody is awake to tidy up. */
+/* Chunks that may be free and resident, in warm SuperSlabs and in partial ones: as much as was in use of late, for a
+ * program that frees all and begins again keeps its pages, and a small one stays small. What threads hold in bins beyond
+ * their own share comes off the most that it may be, and a quarter of the slabs for what is free inside them: when all
+ * sleep, nobody is awake to tidy up. */
 static size_t warm_cap(struct hk_pool *pool)
 {
-	/* As much as was in use of late: a program that frees all and begins again keeps its pages, a
-	 * small one stays small. */
-	size_t used = used_chunks(pool) << HK_CHUNK_SHIFT, most = hk_options.warm_mib << 20;
+	size_t used = used_chunks(pool) << HK_CHUNK_SHIFT, most = hk_max(hk_options.warm_mib << 20, used / 8);
 	pool->used_peak_bytes = hk_max(pool->used_peak_bytes, used);
-	size_t cap = hk_max(hk_min(pool->used_peak_bytes, most), most / 4);
-	cap = hk_max(cap, used / 8);
 	if (!pool->warm_cap_limit && pool->warm_supers > 8)
 		pool->warm_cap_limit = hk_os_memory_limit() / 8 / hk_region.nodes;
 	if (pool->warm_cap_limit)
-		cap = hk_min(cap, pool->warm_cap_limit);
+		most = hk_min(most, pool->warm_cap_limit);
 	size_t open = (used - (pool->span_chunks << HK_CHUNK_SHIFT)) / 4;
-	cap -= hk_min(hk_load(&hk_held_bytes) + open, cap / 2);
-	return cap >> HK_CHUNK_SHIFT;
+	size_t cap = hk_max(hk_max(pool->used_peak_bytes, pool->used_peak_before), most / 4);
+	return hk_min(cap, most - hk_min(hk_load(&hk_held_bytes) + open, most / 2)) >> HK_CHUNK_SHIFT;
+}
+
+/* The peaks are those of the decay time that runs and of the one before. */
+static void age_peak(struct hk_pool *pool, uint32_t now)
+{
+	if (now - pool->peak_since_ms < hk_max(hk_options.decay_ms, 1))
+		return;
+	pool->used_peak_before = pool->used_peak_bytes;
+	pool->used_peak_bytes = used_chunks(pool) << HK_CHUNK_SHIFT;
+	pool->peak_since_ms = now;
 }
 
 HK_INLINE bool is_warm(size_t index)
@@ -252,7 +259,7 @@ void hk_pool_tick(struct hk_pool *pool, uint32_t now_ms)
 					 __ATOMIC_RELAXED))
 		return;
 	hk_lock(&pool->lock);
-	pool->used_peak_bytes -= pool->used_peak_bytes / 8;
+	age_peak(pool, now_ms);
 	if (pool->warm_supers && may_ask(pool))
 		purge_warm(pool, SIZE_MAX, decay);
 	if (pool->dirty_chunks <= dirty_bound(pool))

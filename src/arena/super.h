@@ -45,32 +45,39 @@ enum hk_super_flags {
 enum hk_code_kind {
 	HK_CODE_FREE,
 	HK_CODE_TINY,      /* a one-chunk slab with its header inside */
-	HK_CODE_MEDIUM,    /* first chunk of a slab whose header is in the side table */
+	HK_CODE_MEDIUM,    /* chunk of a slab whose header is in the side table; see hk_code_of_slab */
 	HK_CODE_SPAN,      /* first chunk of a span of count chunks */
-	HK_CODE_CONT,      /* chunk of the medium slab or span that begins `back` chunks before */
+	HK_CODE_CONT,      /* chunk of the span, or of the medium slab to be, that begins `back` chunks before */
 	HK_CODE_TAIL,      /* chunk at the end of a span that began SuperSlabs before */
 	HK_CODE_PURGING,
 };
 
-/* kind in bits 0-2, chunks back to the first one in 3-7, count in 8-13. */
-HK_INLINE uint16_t hk_code(enum hk_code_kind kind, unsigned back, unsigned count)
+/* kind in bits 0-2, chunks back to the first one in 3-7, count in 8-15. */
+HK_INLINE uint32_t hk_code(enum hk_code_kind kind, unsigned back, unsigned count)
 {
-	return (uint16_t)((unsigned)kind | back << 3 | count << 8);
+	return (uint32_t)kind | back << 3 | count << 8;
 }
 
-HK_INLINE enum hk_code_kind hk_code_kind(uint16_t code)
+HK_INLINE enum hk_code_kind hk_code_kind(uint32_t code)
 {
 	return (enum hk_code_kind)(code & 7);
 }
 
-HK_INLINE unsigned hk_code_back(uint16_t code)
+HK_INLINE unsigned hk_code_back(uint32_t code)
 {
 	return code >> 3 & 31;
 }
 
-HK_INLINE unsigned hk_code_count(uint16_t code)
+HK_INLINE unsigned hk_code_count(uint32_t code)
 {
-	return code >> 8 & 63;
+	return code >> 8 & 255;
+}
+
+/* Of a chunk of a medium slab that lives: its class in place of the count, and above it the owner's index. A free
+ * by the owner needs no other line of the side table (with the header as well: `rptest` twice as slow). */
+HK_INLINE uint32_t hk_code_of_slab(unsigned back, unsigned class_index, uint32_t owner)
+{
+	return hk_code(HK_CODE_MEDIUM, back, class_index) | owner << 16;
 }
 
 struct hk_super {
@@ -85,10 +92,10 @@ struct hk_super {
 	struct hk_pool *pool;   /* [A] whose it is: a node's, or the arena's that has it for now */
 	uint32_t all_next;      /* [L:pool] of an arena's SuperSlabs, index + 1, 0 = none */
 	uint32_t spare[5];      /* to the line's end */
-	uint16_t code[HK_SUPER_CHUNKS]; /* [A] written under the pool's lock */
+	uint32_t code[HK_SUPER_CHUNKS]; /* [A] written under the pool's lock; a medium slab's also under its heap's */
 };
 
-_Static_assert(sizeof(struct hk_super) == 128, "two cache lines");
+_Static_assert(sizeof(struct hk_super) == 192, "three cache lines");
 
 struct hk_slab;
 struct hk_pool;

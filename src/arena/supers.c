@@ -247,5 +247,7 @@ size_t hk_supers_take_locked(struct hk_pool *pool, size_t count, size_t align, b
 	for (size_t i = first; i < first + count; i++)
 		hk_super_set_free_locked(pool, i, false);
 	pool->used_supers += count;
+	pool->used_peak_bytes = hk_max(pool->used_peak_bytes,
+				       (pool->used_supers << HK_SUPER_SHIFT) - (pool->free_chunks << HK_CHUNK_SHIFT));
 	return first;
 }

@@ -129,6 +129,7 @@ static struct hk_heap *obtain(struct hk_arena *arena)
 		return NULL;
 	heap->arena = arena;
 	heap->pool = &arena->pool;
+	heap->shared_tag = HK_TAG_NONE;
 	heap->busy = 0;
 	heap->arena_next = arena->heaps;
 	arena->heaps = heap;

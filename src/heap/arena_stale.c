@@ -3,6 +3,7 @@
  * Not where memory can't be replaced: given by the program, of the hugetlb pool, more than 1 GiB, or more than there is
  * just then; there, as in other builds, what was handed out again since is not seen. */
 #include <stdio.h>
+#include <string.h>
 
 #include "base/check.h"
 #include "heap/arena.h"
@@ -17,8 +18,10 @@ static void set_aside(void *arg, void *where, size_t bytes)
 	if (arena->pool.lent.lock)
 		hk_os_unlock((uintptr_t)where, bytes);
 	hk_os_purge((uintptr_t)where, bytes);
-	for (size_t i = first; i < end; i++)
-		hk_store(&hk_super_at(i)->state, HK_SUPER_PURGING); /* nothing is found there, and nobody takes it */
+	for (size_t i = first; i < end; i++) { /* nothing is found there, and nobody takes it */
+		memset(hk_super_at(i)->code, 0, sizeof(hk_super_at(i)->code));
+		hk_store(&hk_super_at(i)->state, HK_SUPER_PURGING);
+	}
 }
 
 void hk_arena_aside_return(struct hk_arena *arena)

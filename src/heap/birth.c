@@ -11,9 +11,8 @@
 #define EXIT_ROUNDS 2u /* of PTHREAD_DESTRUCTOR_ITERATIONS 4: other destructors may still malloc, and
                         * a heap may be born in the first of them */
 
-/* Values that no slab has: tags are odd. */
-const struct hk_heap hk_heap_unborn = {.tag = 0x9ddfea08eb382d68ull};
-const struct hk_heap hk_heap_dead = {.tag = 0xc3a5c85c97cb3126ull};
+const struct hk_heap hk_heap_unborn = {.tag = HK_TAG_NONE, .shared_tag = HK_TAG_NONE, .index = UINT32_MAX};
+const struct hk_heap hk_heap_dead = {.tag = HK_TAG_NONE, .shared_tag = HK_TAG_NONE, .index = UINT32_MAX};
 HK_TLS uint32_t hk_unborn_frees;
 HK_TLS struct hk_heap *hk_heap_tls = (struct hk_heap *)&hk_heap_unborn;
 HK_TLS struct hk_heap *hk_home_tls = (struct hk_heap *)&hk_heap_unborn;
@@ -65,6 +64,7 @@ struct hk_heap *hk_heap_make(unsigned node)
 	heap->tag = hk_heap_new_tag();
 	hk_store(&heap->node, (uint8_t)node);
 	heap->pool = &hk_pools[node];
+	heap->shared_tag = hk_shared_heaps[node] ? hk_shared_heaps[node]->tag : HK_TAG_NONE;
 	return heap;
 }
 

@@ -51,7 +51,7 @@ static void read_super(struct hk_snapshot *out, size_t index)
 		enum hk_code_kind kind = hk_code_kind(s->code[c]);
 		const char *p = (const char *)hk_super_base(index) + c * HK_CHUNK_BYTES;
 		out->spans += kind == HK_CODE_SPAN;
-		if (kind != HK_CODE_TINY && kind != HK_CODE_MEDIUM)
+		if (kind != HK_CODE_TINY && (kind != HK_CODE_MEDIUM || hk_code_back(s->code[c])))
 			continue;
 		struct hk_slab *slab = kind == HK_CODE_TINY ? hk_slab_of_tiny(p) : hk_slab_at(index, c);
 		if (!slab)

@@ -9,14 +9,14 @@
 #define BATCH_BYTES 2048u          /* a refill goes on until it has that much ... */
 #define WHOLE_LIST 2u               /* a list of up to so many caps is taken whole */
 #define TOUCHED 8u                  /* slabs that a flush remembers */
-#define MANY_HEAPS 32u
+#define MANY_HEAPS 128u
 #define OWN_MIN_BYTES (64u << 10)
 #define BORROW_BYTES (64u << 10)
 #define BATCH_BLOCKS 16u           /* ... or that many */
-#define DRAIN_BLOCKS 8u            /* flushed at a time by a program that only frees */
+#define DRAIN_BLOCKS 32u            /* flushed at a time by a program that only frees */
 #define CARVE_FIRST_BYTES 4096u    /* the page that a small program touches */
 #define CARVE_BYTES 16384u
-#define BIN_FIRST_BYTES 6144u      /* cap of a class to begin with */
+#define BIN_FIRST_BYTES 4096u      /* cap of a class to begin with */
 #define BIN_MAX_BYTES (8u << 20)   /* and at most, on loan */
 #define EMPTY_CHUNKS_MAX 8u       /* kept in a heap: a class's slabs come and go */
 #define SHARED_BATCH_BYTES 512u
@@ -357,6 +357,7 @@ void hk_bin_grant(struct hk_heap *heap, unsigned c, uint32_t length, int32_t bud
 	struct hk_bin *bin = &heap->bins[c];
 	heap->count.tls_sll += (uint64_t)((int64_t)cs->grant - bin->budget);
 	heap->count.tls_pops += bin->pops;
+	cs->takes = bin->pops != 0;
 	bin->pops = 0;
 	cs->counted = length;
 	cs->grant = bin->budget = budget;

@@ -27,7 +27,7 @@ HK_INLINE struct hk_found hk_find(const void *p)
 	uint8_t state = hk_load(&s->state);
 	if (HK_LIKELY(state == HK_SUPER_CHUNKED)) {
 		unsigned chunk = hk_chunk_index(p);
-		uint16_t code = hk_load(&s->code[chunk]);
+		uint32_t code = hk_load(&s->code[chunk]);
 		unsigned first = chunk - hk_code_back(code);
 		if (hk_code_kind(code) == HK_CODE_CONT)
 			code = hk_load(&s->code[first]);

@@ -65,6 +65,7 @@ struct hk_class_state {
 	uint32_t shared_bytes; /* [L:heap] taken from the shared heap and not sent back, about; 0 only before the first */
 	bool used;             /* [L:heap] refilled or flushed since the last tick */
 	bool draining;         /* [O] the program frees and takes nothing: see hk_bin_overflow */
+	bool takes;            /* [O] it took some while the last budget was spent */
 };
 
 #define HK_SEATS 8u /* arenas that a thread finds its heap of at once */
@@ -82,6 +83,18 @@ struct hk_heap {
 	struct hk_pool *pool;            /* [C] of a life: that it takes from */
 	uint32_t slow_calls;             /* [O] to look at the clock now and then */
 	uint32_t ticked_ms;              /* [O] */
+	struct hk_heap *home;            /* [A] arena's: the ordinary heap of the thread that has it; else NULL */
+	uint32_t index;                  /* [C] in hk_heap_at; beyond it in the constant ones */
+	uint8_t busy;                    /* [O] in a slow path: seen by signal handlers and forks */
+	uint8_t shared;                  /* [C] */
+	uint8_t direct;                  /* [O] takes slabs of its own at once: the first thread */
+	uint8_t exit_rounds;             /* [O] key destructor runs so far */
+	uint32_t drift_since_ms;         /* [O] the first of the slow paths below */
+	uint8_t drift;                   /* [O] slow paths in a row that ran nearer to another pool */
+	uint8_t node;                    /* [C] of a life: number of the node's pool */
+	bool orphan;                     /* [L:heap] bins and slots of a thread that a fork left behind */
+	uint64_t shared_tag;             /* [C] of a life: of the heap that the threads of its node share; none's in an arena */
+	uint64_t policy_mask;            /* [O] pools that the thread asked for; 0: the process's */
 	struct hk_bin bins[HK_CLASSES];  /* [O] 16-byte aligned: none crosses a line */
 	struct hk_slot slots[HK_SLOTS];  /* [O] */
 	struct hk_heap *pending_owner;   /* [O] chains linked for one post */
@@ -89,17 +102,6 @@ struct hk_heap {
 	struct hk_block *pending_tail;
 	uint32_t pending_bytes;
 	uint32_t pending_chains;
-	uint8_t busy;                    /* [O] in a slow path: seen by signal handlers and forks */
-	uint8_t shared;                  /* [C] */
-	uint8_t direct;                  /* [O] takes slabs of its own at once: the first thread */
-	uint8_t exit_rounds;             /* [O] key destructor runs so far */
-	struct hk_heap *home;            /* [A] arena's: the ordinary heap of the thread that has it; else NULL */
-	uint8_t node;                    /* [C] of a life: number of the node's pool */
-	uint8_t drift;                   /* [O] slow paths in a row that ran nearer to another pool */
-	uint32_t drift_since_ms;         /* [O] the first of them */
-	uint64_t policy_mask;            /* [O] pools that the thread asked for; 0: the process's */
-	bool orphan;                     /* [L:heap] bins and slots of a thread that a fork left behind */
-	uint32_t index;                  /* [C] in hk_heap_at */
 
 	struct hk_lock lock HK_CACHELINE;
 	size_t cap_bytes;                /* [O] I1 */
@@ -124,6 +126,10 @@ struct hk_heap {
 	struct hk_heap *arena_next;           /* [L:arenas] of all heaps of the arena */
 	struct hk_arena *arena;               /* [C] of a life */
 };
+
+_Static_assert(offsetof(struct hk_heap, bins) % HK_GRANULE == 0, "no bin crosses a line");
+
+#define HK_TAG_NONE 0x9ddfea08eb382d68ull /* tags of heaps are odd */
 
 #define HK_HEAPS_MAX 65536u
 #define HK_HEAP_GROUP 8u /* heaps mapped at once; the first ones stand in .bss */

@@ -14,6 +14,9 @@ void *hk_alloc_in(struct hk_heap *heap, size_t size, size_t align, bool *zero);
 /* SIZE bytes from pool NODE, wherever the thread is; from the nearest one where it has no memory. */
 void *hk_alloc_at(unsigned node, size_t size);
 
+/* Frees P if it is a medium block of HEAP, which is the calling thread's; false: it is not. */
+bool hk_free_medium(struct hk_heap *heap, void *p);
+
 /* Bytes usable at P; 0 for NULL. Foreign and dead pointers are the caller's misuse: fatal. */
 size_t hk_usable_bytes(const void *p);
 

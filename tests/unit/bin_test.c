@@ -94,9 +94,39 @@ static void overflow_halves_or_empties(void **state)
 		assert_int_equal(hk_bin_length(heap, 5), keep);
 		check_length(heap, 5);
 		/* A program that only frees is asked again after few. */
-		assert_int_equal(heap->bins[5].budget, taken ? heap->classes[5].cap - keep : 8);
+		assert_int_equal(heap->bins[5].budget, taken ? heap->classes[5].cap - keep : 32);
 		unit_audit();
 	}
+}
+
+/* Blocks of the node's shared heap stay with a thread that takes such blocks, the last budget's mallocs counted. */
+static void shared_blocks_stay_with_who_takes(void **state)
+{
+	(void)state;
+	struct hk_heap *heap = begin(NULL);
+	struct hk_block *list;
+	uint32_t n;
+	unit_take(blocks, 2, 100);
+	unit_give(blocks, 1);
+	unsigned c = hk_class_of(100);
+	for (unsigned turn = 0; turn < 3; turn++) {
+		void *p = list = hk_shared_take(0, c, 1, &n);
+		assert_int_equal(n, 1);
+		assert_ptr_equal(hk_slab_of_tiny(list)->heap, hk_shared_heaps[0]);
+		assert_int_equal(heap->shared_tag, hk_slab_of_tiny(list)->tag);
+		uint64_t kept = heap->count.ss_kept;
+		heap->bins[c].pops = turn == 0;
+		heap->classes[c].takes = turn == 1;
+		heap->classes[c].counted = unit_walk(heap->bins[c].head) + heap->bins[c].pops;
+		heap->classes[c].grant = heap->bins[c].budget = 100;
+		unit_give(&p, 1);
+		assert_int_equal(heap->count.ss_kept - kept, turn < 2);
+		check_length(heap, c);
+	}
+	hk_lock(&heap->lock);
+	hk_remote_flush(heap, false);
+	hk_unlock(&heap->lock);
+	unit_give(blocks + 1, 1);
 }
 
 /* Frees alone must never make a bin longer than its cap (a refill may: it takes whole lists). */
@@ -110,7 +140,7 @@ static void frees_stay_below_the_cap(void **state)
 		if (heap->count.bin_flushed)
 			assert_true(unit_walk(heap->bins[2].head) <= heap->classes[2].cap + 1);
 	}
-	assert_in_range(heap->count.bin_flushed, 10, 10000 / 8); /* 8 blocks at a time once it only frees */
+	assert_in_range(heap->count.bin_flushed, 10, 10000 / 32); /* 32 blocks at a time once it only frees */
 	assert_true(heap->count.bin_grown <= 1); /* for the refills before */
 }
 
@@ -290,6 +320,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(length_is_exact),
 		cmocka_unit_test(cut_keeps_what_it_says),
 		cmocka_unit_test(overflow_halves_or_empties),
+		cmocka_unit_test(shared_blocks_stay_with_who_takes),
 		cmocka_unit_test(frees_stay_below_the_cap),
 		cmocka_unit_test(caps_grow_up_to_the_ceiling),
 		cmocka_unit_test(what_is_above_is_borrowed),

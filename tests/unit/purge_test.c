@@ -95,6 +95,35 @@ static void warm_ones_stay_below_the_cap(void **state)
 	unit_audit();
 }
 
+/* A program that frees all and begins again keeps its pages, whatever bins have on loan, up to HAKMEM_WARM_MIB in all;
+ * two decay times later it counts as small. */
+static void what_was_in_use_of_late_stays(void **state)
+{
+	(void)state;
+	char *p[20];
+	unit_start(NO_STARTERS " HAKMEM_WARM_MIB=64");
+	spans(p, 20);
+	hk_held_bytes = ARENA_MIB(16);
+	for (unsigned i = 0; i < 20; i++)
+		hk_pool_span_free(POOL, p[i]);
+	assert_int_equal(POOL->warm_supers, 20);
+	hk_held_bytes = ARENA_MIB(40);
+	spans(p, 1);
+	hk_pool_span_free(POOL, p[0]);
+	assert_int_equal(POOL->warm_supers, 16); /* half of the most at least */
+	hk_held_bytes = 0;
+	for (unsigned n = 1; n <= 2; n++)
+		hk_pool_tick(POOL, hk_os_clock_ms() + n * 1001);
+	spans(p, 20);
+	for (unsigned i = 0; i < 12; i++)
+		hk_pool_span_free(POOL, p[i]);
+	assert_true(POOL->used_peak_bytes == ARENA_MIB(40) && POOL->used_peak_before == 0);
+	for (unsigned i = 12; i < 20; i++)
+		hk_pool_span_free(POOL, p[i]);
+	assert_int_equal(POOL->warm_supers, 20);
+	unit_audit();
+}
+
 static void decay_takes_what_is_old(void **state)
 {
 	(void)state;
@@ -349,6 +378,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(trim_gives_all_but_the_pad),
 		cmocka_unit_test(neighbours_go_in_one_call),
 		cmocka_unit_test(warm_ones_stay_below_the_cap),
+		cmocka_unit_test(what_was_in_use_of_late_stays),
 		cmocka_unit_test(decay_takes_what_is_old),
 		cmocka_unit_test(ticks_too_early_do_nothing),
 		cmocka_unit_test(trim_breaks_the_emptiest_first),

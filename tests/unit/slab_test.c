@@ -171,6 +171,27 @@ static void medium_headers_stand_in_the_side_table(void **state)
 	}
 }
 
+/* What a free by the owner goes by, whichever chunk the block is in, and whoever the owner becomes. */
+static void medium_chunks_name_class_and_owner(void **state)
+{
+	(void)state;
+	unit_start("HAKMEM_STARTER_MIB=0");
+	struct hk_heap *heaps[2] = {unit_heap(), unit_heap()};
+	for (unsigned c = HK_TINY_CLASSES; c < HK_CLASSES; c++) {
+		struct hk_slab *slab = hk_slab_new(POOL, c, heaps[0]);
+		const uint32_t *code = hk_super_at(hk_super_index((void *)slab->base))->code;
+		unsigned first = hk_chunk_index((void *)slab->base);
+		for (unsigned owner = 0; owner < 2; owner++) {
+			hk_slab_own(slab, heaps[owner]);
+			for (unsigned i = 0; i < hk_classes[c].chunks; i++)
+				assert_int_equal(code[first + i], hk_code_of_slab(i, c, heaps[owner]->index));
+		}
+		hk_slab_release(slab);
+		for (unsigned i = 0; i < hk_classes[c].chunks; i++)
+			assert_int_equal(code[first + i], 0);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	static const struct CMUnitTest cases[] = {
@@ -181,6 +202,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(blocks_of_powers_of_two_are_aligned),
 		cmocka_unit_test(end_clears_the_tag_first),
 		cmocka_unit_test(medium_headers_stand_in_the_side_table),
+		cmocka_unit_test(medium_chunks_name_class_and_owner),
 	};
 	return unit_main(argc, argv, cases, COUNT_OF(cases));
 }
