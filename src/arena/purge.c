@@ -39,9 +39,9 @@ static size_t used_chunks(const struct hk_pool *pool)
 }
 
 /* Chunks that may be free and resident, in warm SuperSlabs and in partial ones: as much as was in use of late, for a
- * program that frees all and begins again keeps its pages, and a small one stays small. What threads hold in bins beyond
- * their own share comes off the most that it may be, and a quarter of the slabs for what is free inside them: when all
- * sleep, nobody is awake to tidy up. */
+ * program that frees all and begins again keeps its pages, and a small one stays small. What threads may hold in bins
+ * beyond their own share comes off the most that it may be, and a third of the slabs for what is free inside them: when
+ * all sleep, nobody is awake to tidy up. */
 static size_t warm_cap(struct hk_pool *pool)
 {
 	size_t used = used_chunks(pool) << HK_CHUNK_SHIFT, most = hk_max(hk_options.warm_mib << 20, used / 8);
@@ -50,7 +50,7 @@ static size_t warm_cap(struct hk_pool *pool)
 		pool->warm_cap_limit = hk_os_memory_limit() / 8 / hk_region.nodes;
 	if (pool->warm_cap_limit)
 		most = hk_min(most, pool->warm_cap_limit);
-	size_t open = (used - (pool->span_chunks << HK_CHUNK_SHIFT)) / 4;
+	size_t open = (used - (pool->span_chunks << HK_CHUNK_SHIFT)) / 3;
 	size_t cap = hk_max(hk_max(pool->used_peak_bytes, pool->used_peak_before), most / 4);
 	return hk_min(cap, most - hk_min(hk_load(&hk_held_bytes) + open, most / 2)) >> HK_CHUNK_SHIFT;
 }

@@ -7,11 +7,13 @@
 #include "tiny/remote.h"
 
 #define BATCH_BYTES 2048u          /* a refill goes on until it has that much ... */
-#define WHOLE_LIST 2u               /* a list of up to so many caps is taken whole */
+#define WHOLE_LIST 2u               /* a list of up to so many caps is taken whole, ... */
+#define WHOLE_MAX_BYTES 256u        /* ... and of such blocks any: in pieces, its order would be lost: see HK_CHAIN_BYTES */
 #define TOUCHED 8u                  /* slabs that a flush remembers */
 #define MANY_HEAPS 128u
 #define OWN_MIN_BYTES (64u << 10)
 #define BORROW_BYTES (64u << 10)
+#define LOANS_UNASKED_BYTES (8ul << 20)
 #define BATCH_BLOCKS 16u           /* ... or that many */
 #define DRAIN_BLOCKS 32u            /* flushed at a time by a program that only frees */
 #define CARVE_FIRST_BYTES 4096u    /* the page that a small program touches */
@@ -195,7 +197,8 @@ static struct hk_block *slab_take(struct hk_heap *heap, struct hk_slab *slab, ui
 	*zero = false;
 	if (list) {
 		uint32_t n = hk_slab_carved_blocks(slab) - slab->live;
-		bool all = n / WHOLE_LIST <= most;
+		bool all = n / WHOLE_LIST <= most ||
+			   (hk_classes[slab->class_index].size <= WHOLE_MAX_BYTES && !heap->shared);
 		slab->free = all ? NULL : split(list, most);
 		*count = all ? n : most;
 		if (cs->last == slab)
@@ -434,14 +437,28 @@ void hk_bin_cut(struct hk_heap *heap, unsigned c, uint32_t keep)
 	flush(heap, c, rest, n - keep);
 }
 
+/* What all heaps together may borrow: HAKMEM_BIN_EXTRA_MIB, and no more than a sixteenth of the memory limit, which is
+ * asked for only by those who come near. */
+static size_t loans_limit(size_t lent)
+{
+	static size_t most; /* [A] 0: not asked yet; any thread finds the same */
+	size_t all = hk_options.bin_extra_mib << 20;
+	if (lent <= LOANS_UNASKED_BYTES)
+		return all;
+	if (!hk_load(&most))
+		hk_store(&most, hk_max(hk_os_memory_limit() / 16, LOANS_UNASKED_BYTES));
+	return hk_min(all, hk_load(&most));
+}
+
 /* Sees to it that the heap's bins may hold BYTES. */
 static bool borrow(struct hk_heap *heap, size_t bytes)
 {
-	size_t own = own_bytes(), all = hk_options.bin_extra_mib << 20;
+	size_t own = own_bytes(), lent;
 	if (bytes <= own + heap->borrowed_bytes)
 		return true;
 	size_t more = hk_align_up(bytes - own - heap->borrowed_bytes, BORROW_BYTES);
-	if (hk_add(&hk_held_bytes, more) + more > all) {
+	lent = hk_add(&hk_held_bytes, more) + more;
+	if (lent > loans_limit(lent)) {
 		hk_sub(&hk_held_bytes, more);
 		return false;
 	}

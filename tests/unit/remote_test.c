@@ -13,25 +13,40 @@
 static struct hk_heap *owner, *other;
 static void *blocks[4096];
 
-/* COUNT blocks of one slab of OWNER's; OTHER is the calling thread's heap afterwards. */
-static struct hk_slab *begin(size_t count)
+/* COUNT blocks of OWNER's slabs; OTHER is the calling thread's heap afterwards. */
+static void begin_many(size_t count)
 {
 	unit_start("HAKMEM_STARTER_MIB=0");
 	owner = unit_heap();
 	other = unit_heap();
 	unit_as(owner);
 	unit_take(blocks, count, SIZE);
+	unit_as(other);
+}
+
+/* The same of one slab. */
+static struct hk_slab *begin(size_t count)
+{
+	begin_many(count);
 	struct hk_slab *slab = hk_slab_of_tiny(blocks[0]);
 	for (size_t i = 0; i < count; i++)
 		assert_ptr_equal(hk_slab_of_tiny(blocks[i]), slab);
-	unit_as(other);
 	return slab;
+}
+
+/* Posts the first COUNT * EACH blocks in COUNT chains. */
+static void give_chains(unsigned count, unsigned each)
+{
+	for (unsigned i = 0; i < count; i++) {
+		unit_give(blocks + i * each, each);
+		hk_remote_flush(other, false);
+	}
 }
 
 static void gathers_before_it_posts(void **state)
 {
 	(void)state;
-	struct hk_slab *slab = begin(CHAIN * POSTED);
+	struct hk_slab *slab = begin(CHAIN * 2);
 	struct hk_slot *slot = hk_slot_of(other, slab);
 	unit_give(blocks, CHAIN - 1);
 	assert_ptr_equal(slot->slab, slab);
@@ -43,16 +58,33 @@ static void gathers_before_it_posts(void **state)
 	assert_ptr_equal(other->pending_owner, owner);
 	assert_int_equal(other->pending_chains, 1);
 	assert_int_equal(other->pending_bytes, CHAIN * SIZE);
-	unit_give(blocks + CHAIN, CHAIN * (POSTED - 1) - 1);
+	unit_give(blocks + CHAIN, CHAIN);
 	assert_null(owner->xqueue);
-	unit_give(blocks + CHAIN * POSTED - 1, 1);
+	hk_remote_flush(other, false);
 	assert_non_null(owner->xqueue);
 	assert_null(other->pending_owner);
-	assert_int_equal(other->count.ss_remote, CHAIN * POSTED);
+	assert_int_equal(other->count.ss_remote, CHAIN * 2);
+	assert_int_equal(other->count.ss_remote_posted, 2);
+	assert_int_equal(other->count.ss_remote_posts, 1);
+	assert_int_equal(unit_walk(owner->xqueue), CHAIN * 2);
+	unit_drain(owner);
+}
+
+static void posts_when_enough_is_pending(void **state)
+{
+	(void)state;
+	size_t n = 0;
+	begin_many(3000);
+	while (n < 3000 && !owner->xqueue)
+		unit_give(blocks + n++, 1);
+	assert_non_null(owner->xqueue);
+	assert_null(other->pending_owner);
 	assert_int_equal(other->count.ss_remote_posted, POSTED);
 	assert_int_equal(other->count.ss_remote_posts, 1);
 	assert_int_equal(owner->xqueued_bytes, CHAIN * POSTED * SIZE);
 	assert_int_equal(unit_walk(owner->xqueue), CHAIN * POSTED);
+	unit_give(blocks + n, 3000 - n);
+	hk_remote_flush(other, false);
 	unit_drain(owner);
 }
 
@@ -91,32 +123,32 @@ static void drains_into_slabs(void **state)
 static void drains_into_a_bin_what_it_wants(void **state)
 {
 	(void)state;
-	struct hk_slab *slab = begin(CHAIN * 4);
+	enum { EACH = 48 };
+	struct hk_slab *slab = begin(EACH * 4);
 	struct hk_block *list = NULL;
 	uint32_t live = slab->live, got;
-	unit_give(blocks, CHAIN * 4);
-	hk_remote_flush(other, false);
+	give_chains(4, EACH);
 	hk_lock(&owner->lock);
-	got = hk_remote_drain(owner, UINT32_MAX, CLASS, CHAIN + 1, &list);
+	got = hk_remote_drain(owner, UINT32_MAX, CLASS, EACH + 1, &list);
 	hk_unlock(&owner->lock);
-	assert_int_equal(got, 2 * CHAIN);
+	assert_int_equal(got, 2 * EACH);
 	assert_int_equal(unit_walk(list), got);
-	assert_int_equal(slab->live, live - 2 * CHAIN); /* the list's are live still */
-	assert_int_equal(owner->count.ss_remote_drained, 4 * CHAIN);
+	assert_int_equal(slab->live, live - 2 * EACH); /* the list's are live still */
+	assert_int_equal(owner->count.ss_remote_drained, 4 * EACH);
 }
 
 static void bounded_drains_keep_the_rest(void **state)
 {
 	(void)state;
-	struct hk_slab *slab = begin(CHAIN * 5);
+	enum { EACH = 48 };
+	struct hk_slab *slab = begin(EACH * 5);
 	uint32_t live = slab->live;
-	unit_give(blocks, CHAIN * 5);
-	hk_remote_flush(other, false);
+	give_chains(5, EACH);
 	for (unsigned i = 1; i <= 5; i++) {
 		hk_lock(&owner->lock);
 		hk_remote_drain(owner, 1, HK_CLASSES, 0, NULL);
 		hk_unlock(&owner->lock);
-		assert_int_equal(slab->live, live - i * CHAIN);
+		assert_int_equal(slab->live, live - i * EACH);
 		assert_int_equal(owner->drain_rest != NULL, i < 5);
 	}
 	unit_audit();
@@ -128,8 +160,7 @@ static void moved_slabs_chains_are_posted_on(void **state)
 	(void)state;
 	struct hk_slab *slab = begin(100);
 	struct hk_heap *heir = unit_heap();
-	unit_give(blocks, 100);
-	hk_remote_flush(other, false);
+	give_chains(2, 50);
 	hk_slab_unlink(owner, slab);
 	owner->classes[CLASS].last = NULL;
 	owner->classes[CLASS].slabs--;
@@ -141,7 +172,7 @@ static void moved_slabs_chains_are_posted_on(void **state)
 	uint32_t live = slab->live;
 	unit_drain(owner);
 	assert_int_equal(slab->live, live);
-	assert_int_equal(owner->count.ss_remote_moved, 3); /* two whole chains and a short one */
+	assert_int_equal(owner->count.ss_remote_moved, 2);
 	assert_int_equal(owner->count.ss_remote_drained, 0);
 	assert_non_null(heir->xqueue);
 	unit_drain(heir);
@@ -307,6 +338,7 @@ int main(int argc, char **argv)
 {
 	static const struct CMUnitTest cases[] = {
 		cmocka_unit_test(gathers_before_it_posts),
+		cmocka_unit_test(posts_when_enough_is_pending),
 		cmocka_unit_test(chains_say_what_they_are),
 		cmocka_unit_test(drains_into_slabs),
 		cmocka_unit_test(drains_into_a_bin_what_it_wants),
