@@ -139,7 +139,7 @@ static int promise(struct hk_arena *arena, const struct hak_arena_options *o, in
 
 HK_EXPORT int hak_arena_create(const struct hak_arena_options *options, hak_arena **out)
 {
-	int rc = check(options), node;
+	int rc = options && out ? check(options) : -EINVAL, node;
 	if (rc)
 		return rc;
 	if (!hk_process_init())

@@ -340,9 +340,11 @@ HK_INLINE bool free_kept(struct hk_heap *heap, void *p)
  * must go home then: where they stayed, `larson` was 0.7-0.8x, for each of their frees comes by here.) */
 HK_INLINE bool free_shared(struct hk_heap *heap, struct hk_slab *slab, void *p)
 {
+	if (hk_peek(&slab->tag) != heap->shared_tag) /* perhaps user data of a larger block: nothing else is read then */
+		return false;
 	unsigned c = slab->class_index;
-	if (hk_peek(&slab->tag) != heap->shared_tag || slab->bin_offset < KEPT_OFFSET || is_busy(heap) ||
-	    !(heap->bins[c].pops || heap->classes[c].takes) || !hk_slab_divides(slab, p))
+	if (slab->bin_offset < KEPT_OFFSET || is_busy(heap) || !(heap->bins[c].pops || heap->classes[c].takes) ||
+	    !hk_slab_divides(slab, p))
 		return false;
 	heap->count.ss_kept++;
 	push_own(heap, slab->class_index, p);

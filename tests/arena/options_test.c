@@ -27,6 +27,7 @@ static int create(const struct hak_arena_options *options)
 static void mistakes(void)
 {
 	struct hak_arena_options wrong = {.size_bytes = 0};
+	hak_arena *none;
 	void *memory = mmap(NULL, 4 * SUPER, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	CHECK(create(&wrong) == -EINVAL, "size_bytes 0");
@@ -69,6 +70,8 @@ static void mistakes(void)
 	MUST(-EINVAL, .memory = (void *)(UINTPTR_MAX - SUPER), .memory_bytes = 4 * SUPER);
 	MUST(0, .memory = memory, .memory_bytes = 4 * SUPER);
 	munmap(memory, 4 * SUPER);
+	CHECK(hak_arena_create(NULL, &none) == -EINVAL && hak_arena_create(OPTIONS(.name = "x"), NULL) == -EINVAL,
+	      "no options, no place for the arena");
 	CHECK(hak_arena_destroy(NULL) == -EINVAL && hak_arena_reset(NULL) == -EINVAL, "no arena");
 	CHECK(hak_arena_push(NULL) == -EINVAL && hak_arena_pop() == -EINVAL, "no arena pushed");
 	CHECK(hak_arena_owner(NULL) == NULL && hak_arena_owner(&wrong) == NULL, "owner of nothing");
