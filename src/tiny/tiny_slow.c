@@ -69,7 +69,8 @@ static unsigned class_for(size_t size, size_t align)
 		return HK_CLASSES;
 	if (align <= HK_GRANULE)
 		return hk_class_of(size);
-	unsigned c = hk_class_of(hk_max(size, align));
+	/* Up to 1 KiB that is it; above, few sizes are not a multiple yet. */
+	unsigned c = hk_class_of(hk_align_up(size, align));
 	while (c < HK_CLASSES && hk_classes[c].size & (align - 1))
 		c++;
 	return c;
