@@ -120,7 +120,8 @@ int hak_thread_node(void);
 
 /* From here on the calling thread takes from where POLICY says: "local", "interleave", "weighted",
  * "preferred=N", "bind=LIST" (0-1,3: the nearest of them), or as the process does: "auto". 0; -EINVAL: malformed,
- * or a node that can't be used; -EAGAIN in a signal handler that interrupted the allocator; -ENOMEM. */
+ * or a node that can't be used; -EAGAIN while an arena is pushed, in a thread past
+ * its end, and in a signal handler that interrupted the allocator; -ENOMEM. */
 int hak_numa_policy_set(const char *policy);
 
 /* A pool's figures. Counters are since the start. */

@@ -63,8 +63,7 @@ HK_EXPORT int hak_numa_policy_set(const char *policy)
 		spread(parsed.kind);
 	heap->policy_mask = parsed.kind == HK_NUMA_AUTO ? 0 : parsed.mask;
 	unsigned home = hk_heap_home(heap);
-	/* With an arena pushed the thread follows once it is popped: a move lets go of what is pushed. */
-	if (home != heap->node && !heap->pushes && hk_heap_move(heap, home) == heap)
+	if (home != heap->node && hk_heap_move(heap, home) == heap)
 		return -ENOMEM;
 	return 0;
 }

@@ -69,7 +69,7 @@ struct hk_pool {
 	size_t warm_cap_limit;  /* [L:pool] bytes, an eighth of the memory limit; 0 = not asked yet */
 	uint32_t hugetlb_refused_ms; /* [L:pool] when the kernel last had no page; 0 = never */
 	uint32_t gib_refused_ms;     /* [L:pool] the same of 1 GiB pages */
-	uint32_t peak_since_ms;  /* [L:pool] ... this */
+	uint32_t peak_since_ms;  /* [L:pool] ... this; 0 = not yet */
 	uint32_t refused_ms;     /* [L:pool] when the kernel last refused to take memory; 0 = never */
 	uint32_t dirty_since_ms; /* [L:pool] when dirty chunks passed their bound; 0 = below it */
 	unsigned promote_misses; /* [L:pool] starters that got no huge page */

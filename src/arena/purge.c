@@ -58,11 +58,12 @@ static size_t warm_cap(struct hk_pool *pool)
 /* The peaks are those of the decay time that runs and of the one before. */
 static void age_peak(struct hk_pool *pool, uint32_t now)
 {
-	if (now - pool->peak_since_ms < hk_max(hk_options.decay_ms, 1))
+	/* NOW may be from before another thread's. */
+	if (pool->peak_since_ms && (int32_t)(now - pool->peak_since_ms) < (int32_t)hk_max(hk_options.decay_ms, 1))
 		return;
 	pool->used_peak_before = pool->used_peak_bytes;
 	pool->used_peak_bytes = used_chunks(pool) << HK_CHUNK_SHIFT;
-	pool->peak_since_ms = now;
+	pool->peak_since_ms = now | 1;
 }
 
 HK_INLINE bool is_warm(size_t index)

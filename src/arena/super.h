@@ -16,7 +16,7 @@
  * I4  zero is a subset of free: chunks that read as zero.
  * I5  a chunk's code is HK_CODE_FREE iff its bit in free is set, or it is not committed.
  * Threads: written under the pool's lock; code and state are also read without it (a live block's
- * own codes do not change).
+ * own codes do not change, but for a medium slab's owner where another heap adopts it).
  */
 #ifndef HK_ARENA_SUPER_H
 #define HK_ARENA_SUPER_H

@@ -129,7 +129,7 @@ static struct hk_heap *obtain(struct hk_arena *arena)
 		return NULL;
 	heap->arena = arena;
 	heap->pool = &arena->pool;
-	heap->shared_tag = HK_TAG_NONE;
+	heap->shared_tag = hk_heap_new_tag(); /* no heap has it */
 	heap->busy = 0;
 	heap->arena_next = arena->heaps;
 	arena->heaps = heap;
@@ -379,7 +379,7 @@ void hk_arenas_repair(struct hk_heap *home, bool alone)
 			heap->lock.owner = 0;
 			heap->orphan = whole;
 			heap->guest_next = heap->guest_prev = NULL;
-			hk_store(&heap->home, whole ? NULL : (struct hk_heap *)&hk_heap_dead);
+			hk_store(&heap->home, whole ? NULL : &hk_heap_dead);
 		}
 	}
 }

@@ -11,11 +11,12 @@
 #define EXIT_ROUNDS 2u /* of PTHREAD_DESTRUCTOR_ITERATIONS 4: other destructors may still malloc, and
                         * a heap may be born in the first of them */
 
-const struct hk_heap hk_heap_unborn = {.tag = HK_TAG_NONE, .shared_tag = HK_TAG_NONE, .index = UINT32_MAX};
-const struct hk_heap hk_heap_dead = {.tag = HK_TAG_NONE, .shared_tag = HK_TAG_NONE, .index = UINT32_MAX};
+/* Their tags are random as well, though even where those of heaps are odd: user data stands where a header might be.
+ * All zero before the start, when no pointer is ours. */
+struct hk_heap hk_heap_unborn, hk_heap_dead;
 HK_TLS uint32_t hk_unborn_frees;
-HK_TLS struct hk_heap *hk_heap_tls = (struct hk_heap *)&hk_heap_unborn;
-HK_TLS struct hk_heap *hk_home_tls = (struct hk_heap *)&hk_heap_unborn;
+HK_TLS struct hk_heap *hk_heap_tls = &hk_heap_unborn;
+HK_TLS struct hk_heap *hk_home_tls = &hk_heap_unborn;
 
 struct hk_heap *hk_heap_groups[HK_HEAPS_MAX / HK_HEAP_GROUP];
 uint8_t hk_heap_states[HK_HEAPS_MAX];
@@ -64,7 +65,7 @@ struct hk_heap *hk_heap_make(unsigned node)
 	heap->tag = hk_heap_new_tag();
 	hk_store(&heap->node, (uint8_t)node);
 	heap->pool = &hk_pools[node];
-	heap->shared_tag = hk_shared_heaps[node] ? hk_shared_heaps[node]->tag : HK_TAG_NONE;
+	heap->shared_tag = hk_shared_heaps[node] ? hk_shared_heaps[node]->tag : hk_heap_new_tag();
 	return heap;
 }
 
@@ -77,9 +78,17 @@ static void thread_exit(void *arg)
 		pthread_setspecific(exit_key, heap);
 		return;
 	}
-	hk_heap_take((struct hk_heap *)&hk_heap_dead);
+	hk_heap_take(&hk_heap_dead);
 	hk_arenas_leave(heap, NULL);
 	hk_heap_park(heap);
+}
+
+/* HEAP is one that no thread has: nothing is in it, and no slab is its own. */
+static void be_nobodys(struct hk_heap *heap)
+{
+	heap->shared_tag = hk_heap_new_tag() & ~1ull;
+	heap->index = UINT32_MAX;
+	hk_store(&heap->tag, heap->shared_tag);
 }
 
 static bool start(void)
@@ -94,6 +103,8 @@ static bool start(void)
 		return false;
 	hk_os_entropy(seed);
 	tag_seed = seed[1] ^ hk_region.base;
+	be_nobodys(&hk_heap_unborn);
+	be_nobodys(&hk_heap_dead);
 	for (unsigned node = 0; node < hk_node_count(); node++) {
 		struct hk_heap *heap = hk_heap_make(node);
 		heap->shared = 1;

@@ -50,6 +50,9 @@ static void repair_shared(struct hk_heap *heap)
 		return;
 	}
 	fresh->shared = 1;
+	for (uint32_t i = 0; i < hk_min(hk_heaps_made, HK_HEAPS_MAX); i++)
+		if (hk_heap_at(i) && hk_heap_at(i)->shared_tag == heap->tag)
+			hk_heap_at(i)->shared_tag = fresh->tag;
 	hk_store(&hk_heap_states[fresh->index], HK_HEAP_SHARED);
 	hk_store_rel(&hk_shared_heaps[heap->node], fresh);
 }
@@ -86,7 +89,7 @@ HK_COLD static void repair(void)
 	}
 	if (hk_heap_is_born(me) && me->lock.owner && !hk_lock_is_mine(&me->lock)) {
 		quarantine(me); /* another thread was draining it */
-		hk_heap_take((struct hk_heap *)&hk_heap_unborn);
+		hk_heap_take(&hk_heap_unborn);
 	}
 	hk_start_locks_reset();
 	hk_region_repair();

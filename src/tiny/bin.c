@@ -2,6 +2,8 @@
  * and none about threads that end (park.c). */
 #include "tiny/bin.h"
 
+#include <errno.h>
+
 #include "base/check.h"
 #include "observe/options.h"
 #include "tiny/remote.h"
@@ -402,7 +404,7 @@ static void flush(struct hk_heap *heap, unsigned c, struct hk_block *list, uint3
 		struct hk_slab *slab = hk_slab_of(block, c);
 		list = block->next;
 		size_t offset = (uintptr_t)block - slab->base;
-		HK_CHECK(slab->class_index == c &&
+		HK_CHECK(slab->class_index == c && hk_class_index(class, offset) < hk_load(&slab->carved) &&
 				 (size_t)hk_class_index(class, offset) * class->size == offset,
 			 "free of a pointer inside a block", block);
 		if (HK_UNLIKELY(hk_load(&slab->heap) != heap)) {
@@ -437,16 +439,26 @@ void hk_bin_cut(struct hk_heap *heap, unsigned c, uint32_t keep)
 	flush(heap, c, rest, n - keep);
 }
 
-/* What all heaps together may borrow: HAKMEM_BIN_EXTRA_MIB, and no more than a sixteenth of the memory limit, which is
- * asked for only by those who come near. */
-static size_t loans_limit(size_t lent)
+/* What all heaps together may borrow: HAKMEM_BIN_EXTRA_MIB, but beyond 8 MiB no more than a sixteenth of the memory
+ * limit, which is asked for only by a thread that comes near. Not in an arena, where nothing may enter the kernel. */
+static size_t loans_limit(struct hk_heap *heap, size_t lent)
 {
 	static size_t most; /* [A] 0: not asked yet; any thread finds the same */
 	size_t all = hk_options.bin_extra_mib << 20;
 	if (lent <= LOANS_UNASKED_BYTES)
 		return all;
-	if (!hk_load(&most))
+	if (!hk_load(&most)) {
+		int saved = errno;
+		uint8_t was = heap->busy;
+		if (heap->arena)
+			return LOANS_UNASKED_BYTES;
+		heap->busy = 1; /* a signal handler must not change the bin that is being looked at */
+		__atomic_signal_fence(__ATOMIC_SEQ_CST);
 		hk_store(&most, hk_max(hk_os_memory_limit() / 16, LOANS_UNASKED_BYTES));
+		__atomic_signal_fence(__ATOMIC_SEQ_CST);
+		heap->busy = was;
+		errno = saved;
+	}
 	return hk_min(all, hk_load(&most));
 }
 
@@ -458,7 +470,7 @@ static bool borrow(struct hk_heap *heap, size_t bytes)
 		return true;
 	size_t more = hk_align_up(bytes - own - heap->borrowed_bytes, BORROW_BYTES);
 	lent = hk_add(&hk_held_bytes, more) + more;
-	if (lent > loans_limit(lent)) {
+	if (lent > loans_limit(heap, lent)) {
 		hk_sub(&hk_held_bytes, more);
 		return false;
 	}

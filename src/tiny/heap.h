@@ -95,7 +95,7 @@ struct hk_heap {
 	uint8_t drift;                   /* [O] slow paths in a row that ran nearer to another pool */
 	uint8_t node;                    /* [C] of a life: number of the node's pool */
 	bool orphan;                     /* [L:heap] bins and slots of a thread that a fork left behind */
-	uint64_t shared_tag;             /* [C] of a life: of the heap that the threads of its node share; none's in an arena */
+	uint64_t shared_tag;             /* [C] of a life: of the heap that the threads of its node share; nobody's in an arena */
 	uint64_t policy_mask;            /* [O] pools that the thread asked for; 0: the process's */
 	struct hk_bin bins[HK_CLASSES];  /* [O] 16-byte aligned: none crosses a line */
 	struct hk_slot slots[HK_SLOTS];  /* [O] */
@@ -131,12 +131,11 @@ struct hk_heap {
 
 _Static_assert(offsetof(struct hk_heap, bins) % HK_GRANULE == 0, "no bin crosses a line");
 
-#define HK_TAG_NONE 0x9ddfea08eb382d68ull /* tags of heaps are odd */
-
 #define HK_HEAPS_MAX 65536u
+_Static_assert(HK_HEAPS_MAX <= 1u << 16, "hk_code_of_slab has 16 bits for the owner");
 #define HK_HEAP_GROUP 8u /* heaps mapped at once; the first ones stand in .bss */
 
-extern const struct hk_heap hk_heap_unborn, hk_heap_dead;
+extern struct hk_heap hk_heap_unborn, hk_heap_dead; /* [C] after the start */
 extern struct hk_heap *hk_heap_groups[HK_HEAPS_MAX / HK_HEAP_GROUP]; /* [A] published before a state */
 extern uint8_t hk_heap_states[HK_HEAPS_MAX];    /* [A] enum hk_heap_state */
 extern struct hk_heap *hk_shared_heaps[HK_NODES_MAX]; /* [A] by node; NULL before the first birth */

@@ -79,7 +79,8 @@ void hk_remote_gather(struct hk_heap *heap, struct hk_slab *slab, struct hk_bloc
 	if (slot->slab != slab) {
 		if (slot->slab)
 			evict(heap, slot);
-		slot->room_full = (int32_t)hk_max(HK_CHAIN_BYTES / hk_classes[slab->class_index].size, 1);
+		uint32_t size = hk_classes[slab->class_index].size;
+		slot->room_full = size > HK_TINY_MAX ? 1 : (int32_t)(HK_CHAIN_BYTES / size);
 		slot->room = slot->room_full;
 		slot->head = NULL;
 		slot->tail = block;

@@ -365,7 +365,8 @@ HK_INLINE bool free_medium(struct hk_heap *heap, void *p)
 		return false;
 	const struct hk_class *c = &hk_classes[hk_code_count(code)];
 	size_t offset = (uintptr_t)p % HK_CHUNK_BYTES + hk_code_back(code) * HK_CHUNK_BYTES;
-	if ((size_t)hk_class_index(c, offset) * c->size != offset)
+	uint32_t i = hk_class_index(c, offset);
+	if ((size_t)i * c->size != offset || i >= c->blocks)
 		return false;
 	push_own(heap, hk_code_count(code), p);
 	return true;
@@ -399,7 +400,7 @@ HK_NOINLINE void hk_free_slow(void *p)
 	/* Another thread's block whose slab is in a slot already: it was looked up then. */
 	struct hk_slot *slot = hk_slot_of(heap, slab);
 	struct hk_block *block = p;
-	if (HK_LIKELY(slot->slab == slab && slot->room > 1 && slot->head != block &&
+	if (HK_LIKELY(slot->slab == slab && slot->room > 1 && slot->head != block && !is_busy(heap) &&
 		      hk_slab_divides(slab, p))) {
 		block->next = slot->head;
 		slot->head = block;

@@ -158,6 +158,14 @@ static void case_medium_inner(void)
 	free(announce(get(16 * KIB) + 4096));
 }
 
+/* Six blocks of 10 KiB are in a slab of 64; the rest is none. */
+static void case_medium_tail(void)
+{
+	uintptr_t base = (uintptr_t)get(10 * KIB) / (64 * KIB) * (64 * KIB);
+
+	free(announce((void *)(base + 60 * KIB)));
+}
+
 static void case_medium_inner_chunk(void)
 {
 	free(announce(get(200 * KIB) + 64 * KIB));
@@ -310,6 +318,7 @@ static const struct death_case {
 	{"small_inner", case_small_inner, NULL, SIGABRT, INSIDE_OR_NONE},
 	{"small_inner_thread", case_small_inner_in_thread, NULL, SIGABRT, INSIDE_OR_NONE},
 	{"medium_inner", case_medium_inner, NULL, SIGABRT, INSIDE_OR_NONE},
+	{"medium_tail", case_medium_tail, NULL, SIGABRT, INSIDE_OR_NONE},
 	{"medium_inner_chunk", case_medium_inner_chunk, NULL, SIGABRT, INSIDE_OR_NONE},
 	{"large_inner", case_large_inner, NULL, SIGABRT, INSIDE},
 	{"large_inner_chunk", case_large_inner_chunk, NULL, SIGABRT, INSIDE},

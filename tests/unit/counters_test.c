@@ -276,7 +276,7 @@ static void threads_past_their_end(void **state)
 	(void)state;
 	begin(NO_STARTERS);
 	hak_free(hak_malloc(64));
-	unit_as((struct hk_heap *)&hk_heap_dead);
+	unit_as(&hk_heap_dead);
 	void *p = hak_malloc(64);
 	assert_non_null(p);
 	assert_int_equal(sum()->early_no_heap, 1);

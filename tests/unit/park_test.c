@@ -157,7 +157,7 @@ static void sleepers_are_trimmed(void **state)
 static void *after_the_end(void *arg)
 {
 	void *p = hak_malloc(100);
-	hk_heap_park(unit_as((struct hk_heap *)&hk_heap_dead));
+	hk_heap_park(unit_as(&hk_heap_dead));
 	assert_ptr_equal(hk_heap_mine(), &hk_heap_dead);
 	void *q = hak_malloc(100), *r = hak_malloc(100000), *s = hak_malloc(3000000);
 	bool ok = q && r && s && hk_slab_of_tiny(q)->heap->shared;

@@ -112,8 +112,12 @@ static void what_was_in_use_of_late_stays(void **state)
 	hk_pool_span_free(POOL, p[0]);
 	assert_int_equal(POOL->warm_supers, 16); /* half of the most at least */
 	hk_held_bytes = 0;
-	for (unsigned n = 1; n <= 2; n++)
-		hk_pool_tick(POOL, hk_os_clock_ms() + n * 1001);
+	uint32_t now = hk_os_clock_ms();
+	hk_pool_tick(POOL, now + 1001);
+	assert_int_equal(POOL->used_peak_before, ARENA_MIB(40));
+	hk_pool_tick(POOL, now + 990); /* a thread that read the clock before */
+	assert_int_equal(POOL->used_peak_before, ARENA_MIB(40));
+	hk_pool_tick(POOL, now + 2003);
 	spans(p, 20);
 	for (unsigned i = 0; i < 12; i++)
 		hk_pool_span_free(POOL, p[i]);

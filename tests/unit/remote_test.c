@@ -225,7 +225,7 @@ static void threads_without_a_heap_post_one_by_one(void **state)
 {
 	(void)state;
 	begin(2);
-	unit_as((struct hk_heap *)&hk_heap_dead);
+	unit_as(&hk_heap_dead);
 	hak_free(blocks[0]);
 	hak_free(blocks[1]);
 	assert_int_equal(unit_walk(owner->xqueue), 2);
