@@ -20,7 +20,7 @@
 #define DRAIN_BLOCKS 32u            /* flushed at a time by a program that only frees */
 #define CARVE_FIRST_BYTES 4096u    /* the page that a small program touches */
 #define CARVE_BYTES 16384u
-#define BIN_FIRST_BYTES 4096u      /* cap of a class to begin with */
+#define BIN_FIRST_BYTES 6144u      /* cap of a class to begin with */
 #define BIN_MAX_BYTES (8u << 20)   /* and at most, on loan */
 #define EMPTY_CHUNKS_MAX 8u       /* kept in a heap: a class's slabs come and go */
 #define SHARED_BATCH_BYTES 512u
