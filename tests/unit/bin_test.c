@@ -99,7 +99,8 @@ static void overflow_halves_or_empties(void **state)
 	}
 }
 
-/* Blocks of the node's shared heap stay with a thread that takes such blocks, the last budget's mallocs counted. */
+/* Blocks of the node's shared heap stay with a thread that takes such blocks; where it has no slab of the class, the
+ * last budget's mallocs count as well. */
 static void shared_blocks_stay_with_who_takes(void **state)
 {
 	(void)state;
@@ -109,17 +110,21 @@ static void shared_blocks_stay_with_who_takes(void **state)
 	unit_take(blocks, 2, 100);
 	unit_give(blocks, 1);
 	unsigned c = hk_class_of(100);
-	for (unsigned turn = 0; turn < 3; turn++) {
+	uint32_t slabs = heap->classes[c].slabs;
+	assert_int_not_equal(slabs, 0);
+	for (unsigned turn = 0; turn < 4; turn++) {
 		void *p = list = hk_shared_take(0, c, 1, &n);
 		assert_int_equal(n, 1);
 		assert_ptr_equal(hk_slab_of_tiny(list)->heap, hk_shared_heaps[0]);
 		assert_int_equal(heap->shared_tag, hk_slab_of_tiny(list)->tag);
 		uint64_t kept = heap->count.ss_kept;
 		heap->bins[c].pops = turn == 0;
-		heap->classes[c].takes = turn == 1;
+		heap->classes[c].takes = turn == 1 || turn == 2;
+		heap->classes[c].slabs = turn == 1 ? 0 : slabs;
 		heap->classes[c].counted = unit_walk(heap->bins[c].head) + heap->bins[c].pops;
 		heap->classes[c].grant = heap->bins[c].budget = 100;
 		unit_give(&p, 1);
+		heap->classes[c].slabs = slabs;
 		assert_int_equal(heap->count.ss_kept - kept, turn < 2);
 		check_length(heap, c);
 	}
