@@ -74,7 +74,7 @@ HK_INLINE unsigned hk_code_count(uint32_t code)
 }
 
 /* Of a chunk of a medium slab that lives: its class in place of the count, and above it the owner's index. A free
- * by the owner needs no other line of the side table (with the header as well: `rptest` twice as slow). */
+ * by the owner needs no other line of the side table. */
 HK_INLINE uint32_t hk_code_of_slab(unsigned back, unsigned class_index, uint32_t owner)
 {
 	return hk_code(HK_CODE_MEDIUM, back, class_index) | owner << 16;
