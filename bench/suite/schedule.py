@@ -4,6 +4,7 @@ A row's runs are A B C .. A', B C .. A' A, ..: each round begins with another on
 the machine meets all alike. A' is the twin: one of the allocators a second time, whose distance from
 itself is what this machine's noise can do in that row.
 """
+import math
 import os
 import sys
 import time
@@ -15,6 +16,9 @@ WARM_SHARE = 0.25      # of a measured run; what a warm-up takes, before it is l
 OF_THE_ROW = ("op", "params", "fixed_work", "what")
 DROPPED = ("bench", "threads", "quick", "verified", *OF_THE_ROW)
 START_S = 0.15         # of a run's start, proof and end
+# An allocator whose full run would take longer than both gets a part of the calls: its rate stays a rate.
+LONG_S, LONG_TIMES = 6.0, 4
+WARM_PART = 10         # a quick run has a tenth of the calls
 
 
 class Stopped(Exception):
@@ -130,6 +134,7 @@ class RowRun:
         self.program = {}
         self.skipped = None
         self.broken = set()
+        self.said = []
         self.work = None
         if row.group == "real":
             from real import measure
@@ -141,8 +146,9 @@ class RowRun:
         return execute.run(self.row, allocator, self.settings, quick, sampled)
 
     def attempt(self, allocator, is_twin, quick, keep, sampled=False):
+        """The run's figures; None where there are none."""
         if allocator.name in self.broken:
-            return
+            return None
         try:
             sample = self.one(allocator, quick, sampled)
         except execute.Skipped as why:
@@ -155,6 +161,20 @@ class RowRun:
                 self.program = self.program or {k: sample[k] for k in OF_THE_ROW if k in sample}
                 kept = self.twin if is_twin else self.samples[allocator.name]
                 kept.append(slim(sample, bool(kept) or is_twin))
+            return sample
+        return None
+
+    def shorten(self, warm):
+        """Fewer calls for those that WARM, {name: seconds of a quick run}, shows to be slow."""
+        if not self.row.n or not warm:
+            return
+        typical = stats.median(list(warm.values()))
+        for name, seconds in warm.items():
+            full = seconds if self.quick else seconds * WARM_PART
+            if full > LONG_S and seconds > LONG_TIMES * typical:
+                part = min(math.ceil(full / LONG_S), self.row.n)
+                self.row.slow = {**self.row.slow, name: self.row.slow.get(name, 1) * part}
+                self.said.append(f"{name}: one in {part} of the calls, for a run with all takes about {full:.0f} s")
 
     def cut(self, rounds):
         """Keeps what all allocators have: ROUNDS whole rounds."""
@@ -163,11 +183,15 @@ class RowRun:
 
     def measure(self, rounds, tick, deadline):
         """The number of whole rounds; fewer than asked for where the time was up."""
+        warm = {}
         for allocator, is_twin in self.entries if self.row.warm else ():
             if deadline and time.monotonic() > deadline:
                 return 0
             if not is_twin and not self.skipped:
-                self.attempt(allocator, False, True, False)
+                found = self.attempt(allocator, False, True, False)
+                if found and found.get("seconds"):
+                    warm[allocator.name] = found["seconds"]
+        self.shorten(warm)
         for number in range(rounds):
             at = number % len(self.entries)
             for allocator, is_twin in self.entries[at:] + self.entries[:at]:
@@ -188,7 +212,7 @@ class RowRun:
         return {**self.row.as_dict(), "rounds": rounds, "load": load, "seconds": round(seconds, 2),
                 "samples": self.samples, "twin": self.twin, "failures": self.failures,
                 "skipped": self.skipped, "program": self.program,
-                "notes": self.work.notes() if self.work else []}
+                "notes": self.said + (self.work.notes() if self.work else [])}
 
 
 def skipped_row(row, why):

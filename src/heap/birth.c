@@ -154,6 +154,7 @@ static struct hk_heap *claim(unsigned node)
 		hk_lock(&heap->lock); /* whoever works on it as a parked one is through now */
 		if (heap->orphan)
 			hk_heap_settle(heap);
+		hk_heap_unpack(heap);
 		hk_unlock(&heap->lock);
 		return heap;
 	}

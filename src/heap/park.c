@@ -1,18 +1,67 @@
 /* park.c - heaps without a thread: parked, drained by others, their slabs taken one by one. */
 #include "base/check.h"
 #include "heap/process.h"
+#include "observe/options.h"
 #include "tiny/bin.h"
 #include "tiny/remote.h"
 
 #define QUEUED_MAX_BYTES (1u << 20) /* more waits for a live owner: it sleeps, others drain */
 #define DRAIN_CHAINS 64u            /* at most, while another heap's lock is held */
 #define ADOPT_PROBES 16u
+#define STOCK_PART 4u /* of HAKMEM_BIN_EXTRA_MIB: what the bins of all parked heaps may hold */
+
+static size_t stocked_bytes; /* [A] sum of stock_bytes */
 
 static void empty_bins(struct hk_heap *heap)
 {
 	for (unsigned c = 0; c < HK_CLASSES; c++)
 		hk_bin_quiet(heap, c);
 	hk_bins_give_back(heap);
+}
+
+/* A thread that begins takes a parked heap, with bins like those that it would fill: where threads come and go,
+ * emptying and filling them is most of what the allocator does. */
+static void stock(struct hk_heap *heap)
+{
+	size_t bytes = heap->cap_bytes, limit = (hk_options.bin_extra_mib << 20) / STOCK_PART;
+	if (hk_add(&stocked_bytes, bytes) + bytes > limit) {
+		hk_sub(&stocked_bytes, bytes);
+		return empty_bins(heap);
+	}
+	hk_store(&heap->stock_bytes, bytes);
+	hk_store(&heap->stocked_ms, hk_os_clock_ms());
+}
+
+void hk_heap_unpack(struct hk_heap *heap)
+{
+	hk_sub(&stocked_bytes, heap->stock_bytes);
+	hk_store(&heap->stock_bytes, 0);
+}
+
+static void unstock(struct hk_heap *heap)
+{
+	if (!heap->stock_bytes)
+		return;
+	hk_heap_unpack(heap);
+	empty_bins(heap);
+	hk_remote_flush(heap, false);
+}
+
+void hk_heaps_unstock(uint32_t age_ms)
+{
+	uint32_t made = hk_min(hk_load(&hk_heaps_made), HK_HEAPS_MAX), now;
+	if (HK_LIKELY(!hk_load(&stocked_bytes)))
+		return;
+	now = hk_os_clock_ms();
+	for (uint32_t i = 0; i < made; i++) {
+		struct hk_heap *heap = hk_heap_at(i);
+		if (hk_load(&hk_heap_states[i]) != HK_HEAP_PARKED || !hk_load(&heap->stock_bytes) ||
+		    now - hk_load(&heap->stocked_ms) < age_ms || !hk_lock_try(&heap->lock))
+			continue;
+		if (hk_load_acq(&hk_heap_states[i]) == HK_HEAP_PARKED)
+			unstock(heap);
+		hk_unlock(&heap->lock);
+	}
 }
 
 void hk_heap_settle(struct hk_heap *heap)
@@ -34,7 +83,7 @@ void hk_heap_park(struct hk_heap *heap)
 {
 	hk_fork_check();
 	hk_lock(&heap->lock);
-	empty_bins(heap);
+	stock(heap);
 	hk_remote_flush(heap, false);
 	heap->count.heap_parks++;
 	hk_add(&hk_heaps_parked, 1);
@@ -69,6 +118,10 @@ static struct hk_slab *take_slab(struct hk_heap *parked, unsigned c, struct hk_h
 	struct hk_class_state *cs = &parked->classes[c];
 	if (parked->orphan || hk_load(&parked->xqueue) || parked->drain_rest)
 		hk_heap_settle(parked);
+	if (parked->stock_bytes && !(parked->partial_mask[c / 64] >> c % 64 & 1)) {
+		hk_bin_quiet(parked, c);
+		hk_remote_flush(parked, false);
+	}
 	for (unsigned f = HK_FULLNESS; f--;) {
 		struct hk_slab *slab = cs->partial[f];
 		if (!slab)
@@ -100,7 +153,7 @@ struct hk_slab *hk_heap_adopt(struct hk_heap *heap, unsigned c, bool far)
 		seen++;
 		if ((parked->node == heap->node) == far ||
 		    !(hk_load(&parked->partial_mask[c / 64]) >> c % 64 & 1 ||
-						    parked->orphan || hk_load(&parked->xqueue)))
+		      parked->orphan || hk_load(&parked->stock_bytes) || hk_load(&parked->xqueue)))
 			continue;
 		if (!hk_lock_try(&parked->lock))
 			continue;

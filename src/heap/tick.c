@@ -7,6 +7,8 @@
 #include "tiny/bin.h"
 #include "tiny/remote.h"
 
+#define STOCK_MS 1000u /* that a parked heap keeps what is in its bins */
+
 void hk_heap_tick(struct hk_heap *heap, uint32_t now_ms)
 {
 	heap->ticked_ms = now_ms;
@@ -25,6 +27,7 @@ void hk_heap_tick(struct hk_heap *heap, uint32_t now_ms)
 	hk_bins_give_back(heap);
 	hk_remote_flush(heap, false);
 	hk_unlock(&heap->lock);
+	hk_heaps_unstock(STOCK_MS);
 	for (unsigned i = 0; i < hk_region.stripes; i++) /* perhaps nobody else is awake there */
 		hk_pool_tick(&hk_pools[i], now_ms);
 }
@@ -56,9 +59,10 @@ size_t hk_heaps_trim(size_t pad)
 	struct hk_heap *me = hk_heap_ordinary();
 	uint32_t made = hk_min(hk_load(&hk_heaps_made), HK_HEAPS_MAX);
 	size_t bytes = 0;
-	/* Own bins first: what they hold of others goes to queues that are drained next. */
+	/* Bins first: what they hold of others goes to queues that are drained next. */
 	if (hk_heap_is_born(me))
 		trim_heap(me, true);
+	hk_heaps_unstock(0);
 	for (uint32_t i = 0; i < made; i++)
 		if (hk_load_acq(&hk_heap_states[i]) != HK_HEAP_NONE && hk_heap_at(i) != me)
 			trim_heap(hk_heap_at(i), false);

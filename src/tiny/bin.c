@@ -319,6 +319,7 @@ bool hk_bin_refill(struct hk_heap *heap, unsigned c, bool *zero)
 	uint32_t want = (uint32_t)hk_min(hk_max(BATCH_BYTES / size, 1), BATCH_BLOCKS);
 	struct hk_block *list = NULL;
 	bool fresh = false;
+	HK_ASSERT(!heap->bins[c].head);
 	if (!cs->cap && !cs->used)
 		class_open(heap, c);
 	cs->used = true;

@@ -111,6 +111,8 @@ struct hk_heap {
 	size_t slabs;                    /* [L:heap] */
 	struct hk_block *drain_rest;     /* [L:heap] chains of an earlier, bounded drain */
 	size_t empty_chunks;             /* [L:heap] in empty slabs that are kept */
+	size_t stock_bytes;              /* [A] written under the lock: what the bins of a parked heap may hold; 0: they are empty */
+	uint32_t stocked_ms;             /* [A] since when */
 	uint64_t partial_mask[2];        /* [A] classes with a partial slab; a hint for adopters */
 	struct hk_class_state classes[HK_CLASSES]; /* [L:heap] */
 	struct hk_counters count;        /* [S] owner or lock holder */

@@ -179,6 +179,7 @@ void *hk_alloc_in(struct hk_heap *heap, size_t size, size_t align, bool *zero)
 		heap = hk_heap_birth();
 		if (!heap)
 			return alloc_without_heap(size, align, c, zero);
+		return hk_alloc_in(heap, size, align, zero); /* its bins may have some */
 	}
 	if (c == HK_CLASSES)
 		return span(heap, size, align, zero);

@@ -50,12 +50,131 @@ static void ends_are_parked(void **state)
 	assert_int_equal(hk_heaps_parked, 1);
 	assert_int_equal(left->count.heap_parks, 1);
 	assert_int_equal(left->lock.owner, 0);
-	for (unsigned c = 0; c < HK_CLASSES; c++) {
-		assert_null(left->bins[c].head);
+	for (unsigned c = 0; c < HK_CLASSES; c++)
 		assert_null(left->classes[c].partial[0]); /* empty slabs go back */
-	}
 	for (unsigned i = 0; i < HK_SLOTS; i++)
 		assert_null(left->slots[i].slab);
+	unit_audit();
+}
+
+static size_t bytes_in_bins(const struct hk_heap *heap)
+{
+	size_t bytes = 0;
+	for (unsigned c = 0; c < HK_CLASSES; c++)
+		for (const struct hk_block *b = heap->bins[c].head; b; b = b->next)
+			bytes += hk_classes[c].size;
+	return bytes;
+}
+
+/* SIZES sizes from 64 B on (shorter blocks of a shared heap go home), TIMES blocks of each: taken, then freed. */
+struct load {
+	unsigned sizes, times;
+};
+
+static void take_and_give(const struct load *l)
+{
+	for (unsigned i = 4; i < 4 + l->sizes; i++) {
+		void *some[64];
+		unit_take(some, l->times, i * HK_GRANULE);
+		unit_give(some, l->times);
+	}
+}
+
+static void *load(void *arg)
+{
+	take_and_give(arg);
+	left = hk_heap_mine();
+	return NULL;
+}
+
+static void bins_wait_for_the_next_thread(void **state)
+{
+	struct load few = {.sizes = 30, .times = 4};
+	(void)state;
+	begin(NO_STARTERS);
+	run_thread(load, &few);
+	struct hk_heap *first = left;
+	size_t stock = bytes_in_bins(first);
+	uint64_t refilled = first->count.refill_blocks;
+	assert_true(stock >= 30 * 31 / 2 * HK_GRANULE);
+	assert_int_equal(first->stock_bytes, first->cap_bytes);
+	assert_true(stock <= first->stock_bytes);
+	unit_audit();
+	run_thread(load, &few);
+	assert_ptr_equal(left, first);
+	assert_int_equal(first->count.refill_blocks, refilled); /* all were there */
+	stock = bytes_in_bins(first);
+	/* For a second, as long as a thread is awake. */
+	hk_heaps_unstock(100000);
+	assert_int_equal(bytes_in_bins(first), stock);
+	first->stocked_ms -= 100000;
+	hk_heaps_unstock(100000);
+	assert_int_equal(first->stock_bytes, 0);
+	assert_int_equal(bytes_in_bins(first), 0);
+	unit_audit();
+	run_thread(load, &few);
+	assert_true(bytes_in_bins(first) > 0);
+	hk_heaps_trim(0);
+	assert_int_equal(bytes_in_bins(first), 0);
+	unit_audit();
+}
+
+#define ENDS 30u
+
+static void *load_together(void *go)
+{
+	struct load l = {.sizes = 50, .times = 4};
+	take_and_give(&l);
+	pthread_barrier_wait(go);
+	return NULL;
+}
+
+/* All parked heaps together keep 1 of 4 MiB. */
+static void stocks_have_a_limit(void **state)
+{
+	pthread_t t[ENDS];
+	pthread_barrier_t go;
+	size_t stock = 0, stocked = 0;
+	(void)state;
+	begin("HAKMEM_BIN_EXTRA_MIB=4");
+	pthread_barrier_init(&go, NULL, ENDS);
+	for (unsigned i = 0; i < ENDS; i++)
+		assert_int_equal(pthread_create(&t[i], NULL, load_together, &go), 0);
+	for (unsigned i = 0; i < ENDS; i++)
+		pthread_join(t[i], NULL);
+	for (unsigned i = 0; i < hk_heaps_made; i++) {
+		if (hk_heap_state(hk_heap_at(i)) != HK_HEAP_PARKED)
+			continue;
+		assert_true(bytes_in_bins(hk_heap_at(i)) <= hk_heap_at(i)->stock_bytes);
+		stocked += hk_heap_at(i)->stock_bytes != 0;
+		stock += hk_heap_at(i)->stock_bytes;
+	}
+	assert_int_equal(hk_heaps_parked, ENDS);
+	assert_true(stocked > 0 && stocked < ENDS);
+	assert_true(stock <= 1u << 20);
+	unit_audit();
+	hk_heaps_trim(0);
+	unit_audit();
+}
+
+/* A living thread that wants a slab gets the one that has room once a parked heap's bin is emptied. */
+static void the_living_take_from_the_stock(void **state)
+{
+	uint32_t n;
+	(void)state;
+	begin(NO_STARTERS);
+	leave(40, 1000);
+	struct hk_slab *slab = hk_slab_of_tiny(blocks[39]);
+	assert_ptr_equal(slab->heap, left);
+	assert_true(bytes_in_bins(left) > 0);
+	hk_lock(&left->lock);
+	while (slab->list)
+		assert_non_null(hk_slabs_take(left, slab->class_index, 1, &n));
+	hk_unlock(&left->lock);
+	assert_non_null(hak_malloc(1000));
+	assert_int_equal(bytes_in_bins(left), 0);
+	assert_int_equal(hk_heap_mine()->count.refill_parked, 1);
+	assert_ptr_equal(slab->heap, hk_heap_mine());
 	unit_audit();
 }
 
@@ -68,8 +187,9 @@ static void their_frees_are_drained_at_once(void **state)
 	unit_give(blocks, MANY);
 	hk_remote_flush(hk_heap_mine(), false);
 	assert_null(left->xqueue);
-	assert_int_equal(left->slabs, 0);
+	assert_int_equal(left->slabs, 1); /* of the blocks in its bin */
 	hk_heaps_trim(0);
+	assert_int_equal(left->slabs, 0);
 	unit_audit();
 }
 
@@ -241,6 +361,9 @@ int main(int argc, char **argv)
 {
 	static const struct CMUnitTest cases[] = {
 		cmocka_unit_test(ends_are_parked),
+		cmocka_unit_test(bins_wait_for_the_next_thread),
+		cmocka_unit_test(stocks_have_a_limit),
+		cmocka_unit_test(the_living_take_from_the_stock),
 		cmocka_unit_test(their_frees_are_drained_at_once),
 		cmocka_unit_test(the_next_thread_takes_the_heap),
 		cmocka_unit_test(the_living_take_slabs_one_by_one),

@@ -136,6 +136,27 @@ static void starters_are_promoted(void **state)
 					  : "transparent huge pages are switched off");
 }
 
+/* Not all at once: a process that needs little more than the starters would double. */
+static void two_are_promoted_for_one_beyond(void **state)
+{
+	(void)state;
+	unit_start("HAKMEM_STARTER_MIB=8");
+	for (unsigned i = 0; i < 4 * 32; i++)
+		memset(take(1, 1, NULL), 1, HK_CHUNK_BYTES);
+	for (unsigned beyond = 1; beyond < 3; beyond++) {
+		void *p = take(32, 1, NULL);
+		for (unsigned i = 0; i < 4; i++) { /* the same one again and again is no more memory */
+			hk_pool_chunks_free(POOL, p, 32);
+			p = take(32, 1, NULL);
+		}
+		assert_true(POOL->count.promoted <= 2 * beyond);
+		assert_int_equal(small_ones() + POOL->count.promoted, 4);
+		unit_audit();
+	}
+	if (POOL->count.promoted < 4)
+		unit_skip("the kernel does not make huge pages of small ones on demand");
+}
+
 /* One that is half free would be resident as a whole. */
 static void starters_with_room_stay_small(void **state)
 {
@@ -290,6 +311,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(starters_grow_in_small_steps),
 		cmocka_unit_test(large_ones_skip_the_starters),
 		cmocka_unit_test(starters_are_promoted),
+		cmocka_unit_test(two_are_promoted_for_one_beyond),
 		cmocka_unit_test(starters_with_room_stay_small),
 		cmocka_unit_test(fullest_first),
 		cmocka_unit_test(zero_is_known_until_used),
