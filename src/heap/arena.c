@@ -129,6 +129,7 @@ static struct hk_heap *obtain(struct hk_arena *arena)
 		return NULL;
 	heap->arena = arena;
 	heap->pool = &arena->pool;
+	heap->keep_code = 0;
 	heap->shared_tag = hk_heap_new_tag(); /* no heap has it */
 	heap->busy = 0;
 	heap->arena_next = arena->heaps;

@@ -65,6 +65,7 @@ struct hk_heap *hk_heap_make(unsigned node)
 	heap->tag = hk_heap_new_tag();
 	hk_store(&heap->node, (uint8_t)node);
 	heap->pool = &hk_pools[node];
+	heap->keep_code = hk_code_of_tiny(hk_keepers(heap->pool));
 	heap->shared_tag = hk_shared_heaps[node] ? hk_shared_heaps[node]->tag : hk_heap_new_tag();
 	return heap;
 }

@@ -85,6 +85,7 @@ struct hk_heap {
 	struct hk_pool *pool;            /* [C] of a life: that it takes from */
 	uint32_t slow_calls;             /* [O] to look at the clock now and then */
 	uint32_t ticked_ms;              /* [O] */
+	uint32_t keep_code;              /* [C] of a life: of chunks whose blocks may stay here; 0 in an arena */
 	struct hk_heap *home;            /* [A] arena's: the ordinary heap of the thread that has it; else NULL */
 	uint32_t index;                  /* [C] in hk_heap_at; beyond it in the constant ones */
 	uint8_t busy;                    /* [O] in a slow path: seen by signal handlers and forks */
@@ -96,9 +97,9 @@ struct hk_heap {
 	uint8_t node;                    /* [C] of a life: number of the node's pool */
 	bool orphan;                     /* [L:heap] bins and slots of a thread that a fork left behind */
 	uint64_t shared_tag;             /* [C] of a life: of the heap that the threads of its node share; nobody's in an arena */
-	uint64_t policy_mask;            /* [O] pools that the thread asked for; 0: the process's */
 	struct hk_bin bins[HK_CLASSES];  /* [O] 16-byte aligned: none crosses a line */
 	struct hk_slot slots[HK_SLOTS];  /* [O] */
+	uint64_t policy_mask;            /* [O] pools that the thread asked for; 0: the process's */
 	struct hk_heap *pending_owner;   /* [O] chains linked for one post */
 	struct hk_block *pending_head;
 	struct hk_block *pending_tail;
@@ -181,6 +182,13 @@ HK_INLINE bool hk_heap_is_born(const struct hk_heap *heap)
 HK_INLINE struct hk_pool *hk_heap_pool(const struct hk_heap *heap)
 {
 	return heap->pool;
+}
+
+/* A free block of 64 bytes or more may stay in the bin of a thread whose heap has the same number, POOL's (see
+ * hk_code_of_tiny). 0 for an arena's pool: there this is looked at the long way. */
+HK_INLINE uint32_t hk_keepers(const struct hk_pool *pool)
+{
+	return pool->arena ? 0 : hk_pool_index(pool) + 1;
 }
 
 /* Makes HEAP the slab's owner: tag last, for the fast path. */

@@ -111,8 +111,11 @@ struct hk_slab *hk_slab_new(struct hk_pool *pool, unsigned c, struct hk_heap *he
 void hk_slab_own(struct hk_slab *slab, struct hk_heap *heap)
 {
 	unsigned c = slab->class_index;
-	uint32_t *code = &hk_super_at(hk_super_index((void *)slab->base))->code[hk_chunk_index((void *)slab->base)];
+	struct hk_super *s = hk_super_at(hk_super_index((void *)slab->base));
+	uint32_t *code = &s->code[hk_chunk_index((void *)slab->base)];
 	hk_store(&slab->heap, heap);
+	if (c < HK_TINY_CLASSES)
+		hk_store(code, hk_code_of_tiny(hk_classes[c].size < HK_LINE_BYTES ? 0 : hk_keepers(s->pool)));
 	for (unsigned i = 0; c >= HK_TINY_CLASSES && i < hk_classes[c].chunks; i++)
 		hk_store(&code[i], hk_code_of_slab(i, c, heap->index));
 	hk_store_rel(&slab->tag, heap->tag);

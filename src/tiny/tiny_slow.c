@@ -312,56 +312,29 @@ HK_NOINLINE static void free_other(void *p)
 	free_span(heap, p);
 }
 
-#define KEPT_OFFSET (offsetof(struct hk_heap, bins) + (HK_LINE_BYTES / HK_GRANULE - 1) * sizeof(struct hk_bin))
-
-/* What free_other does with tiny blocks of another heap that stay here (see keeps). False: something about P is not
- * that simple. */
-HK_INLINE bool free_kept(struct hk_heap *heap, void *p)
+/* Keeps a tiny block of another heap (see keeps), where CODE, its chunk's, says that it may stay. A block of the node's
+ * shared heap is nobody's, and to fetch it back takes a lock that others want: a thread that has no slab of the class
+ * keeps it if it took some but a while ago. One that has lets it go: it would come by here for ever. */
+HK_INLINE bool free_kept(struct hk_heap *heap, struct hk_slab *slab, void *p)
 {
-	size_t index = hk_super_index(p);
-	if (!hk_super_is_there(index))
-		return false;
-	const struct hk_super *s = hk_super_at(index);
-	if (hk_load(&s->state) != HK_SUPER_CHUNKED || hk_load(&s->pool) != heap->pool || is_busy(heap))
-		return false;
-	if (hk_code_kind(hk_load(&s->code[hk_chunk_index(p)])) != HK_CODE_TINY)
-		return false;
-	struct hk_slab *slab = hk_slab_of_tiny(p);
-	const struct hk_bin *bin = (struct hk_bin *)((char *)heap + slab->bin_offset);
-	if (slab->bin_offset < KEPT_OFFSET || !hk_load(&slab->tag) || !bin->pops || !hk_slab_divides(slab, p))
-		return false;
-	heap->count.ss_kept += hk_load(&slab->heap) != heap;
-	push_own(heap, slab->class_index, p);
-	return true;
-}
-
-/* As free_kept for a block of the node's shared heap, whose tag says that it is one. Such a block is nobody's, and to
- * fetch it back takes a lock that others want: a thread that has no slab of the class keeps it if it took some but a
- * while ago. One that has must let it go (see keeps), as other threads' blocks: they would come by here for ever, at
- * twice the time of its own (random sizes in batches 3.4 -> 7 ns, `larson` 0.7-0.8x). */
-HK_INLINE bool free_shared(struct hk_heap *heap, struct hk_slab *slab, void *p)
-{
-	if (hk_peek(&slab->tag) != heap->shared_tag) /* perhaps user data of a larger block: nothing else is read then */
-		return false;
 	unsigned c = slab->class_index;
 	const struct hk_class_state *cs = &heap->classes[c];
-	if (slab->bin_offset < KEPT_OFFSET || is_busy(heap) || !(heap->bins[c].pops || (cs->takes && !cs->slabs)) ||
-	    !hk_slab_divides(slab, p))
+	bool stays = heap->bins[c].pops != 0;
+	if (hk_load(&slab->tag) == heap->shared_tag)
+		stays = (stays || cs->takes) && !cs->slabs;
+	if (!stays)
+		return false;
+	if (heap->busy || !hk_slab_divides(slab, p))
 		return false;
 	heap->count.ss_kept++;
-	push_own(heap, slab->class_index, p);
+	push_own(heap, c, p);
 	return true;
 }
 
-/* Frees a medium block of HEAP, which is the calling thread's; false: P is none. One word of the side table says
- * all: what kind of chunk it is, its slab's class and where it begins, whose it is. */
-HK_INLINE bool free_medium(struct hk_heap *heap, void *p)
+/* Frees a medium block of HEAP, which is the calling thread's; false: P is none. CODE says all: what kind of chunk it
+ * is, its slab's class and where it begins, whose it is. */
+HK_INLINE bool free_medium(struct hk_heap *heap, void *p, uint32_t code)
 {
-	size_t index = hk_super_index(p);
-	if (!hk_super_is_there(index))
-		return false;
-	unsigned chunk = hk_chunk_index(p);
-	uint32_t code = hk_load(&hk_super_at(index)->code[chunk]);
 	if (hk_code_kind(code) != HK_CODE_MEDIUM || code >> 16 != heap->index || is_busy(heap))
 		return false;
 	const struct hk_class *c = &hk_classes[hk_code_count(code)];
@@ -375,7 +348,8 @@ HK_INLINE bool free_medium(struct hk_heap *heap, void *p)
 
 bool hk_free_medium(struct hk_heap *heap, void *p)
 {
-	return free_medium(heap, p);
+	size_t index = hk_super_index(p);
+	return hk_super_is_there(index) && free_medium(heap, p, hk_load(&hk_super_at(index)->code[hk_chunk_index(p)]));
 }
 
 /* NULL, memory that a program gave to an arena, or none of ours. */
@@ -394,10 +368,15 @@ HK_NOINLINE void hk_free_slow(void *p)
 {
 	struct hk_heap *heap = hk_heap_mine();
 	struct hk_slab *slab = hk_slab_of_tiny(p);
+	size_t index = hk_super_index(p);
+	/* One word of the side table tells both most common kinds from all others; a header may be none. */
+	if (HK_LIKELY(hk_super_is_there(index))) {
+		uint32_t code = hk_load(&hk_super_at(index)->code[hk_chunk_index(p)]);
+		if (code == heap->keep_code ? free_kept(heap, slab, p) : free_medium(heap, p, code))
+			return;
+	}
 	if (!hk_region_may_have(p))
 		return free_outside(heap, p);
-	if (free_shared(heap, slab, p) || free_medium(heap, p))
-		return;
 	/* Another thread's block whose slab is in a slot already: it was looked up then. */
 	struct hk_slot *slot = hk_slot_of(heap, slab);
 	struct hk_block *block = p;
@@ -408,8 +387,6 @@ HK_NOINLINE void hk_free_slow(void *p)
 		slot->room--;
 		return;
 	}
-	if (HK_LIKELY(free_kept(heap, p)))
-		return;
 	if (HK_LIKELY(hk_is_ours(p)))
 		return free_other(p);
 	free_outside(heap, p);
