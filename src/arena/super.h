@@ -44,7 +44,7 @@ enum hk_super_flags {
 
 enum hk_code_kind {
 	HK_CODE_FREE,
-	HK_CODE_TINY,      /* a one-chunk slab with its header inside; see hk_code_of_tiny */
+	HK_CODE_TINY,      /* a one-chunk slab with its header inside */
 	HK_CODE_MEDIUM,    /* chunk of a slab whose header is in the side table; see hk_code_of_slab */
 	HK_CODE_SPAN,      /* first chunk of a span of count chunks */
 	HK_CODE_CONT,      /* chunk of the span, or of the medium slab to be, that begins `back` chunks before */
@@ -80,13 +80,6 @@ HK_INLINE uint32_t hk_code_of_slab(unsigned back, unsigned class_index, uint32_t
 	return hk_code(HK_CODE_MEDIUM, back, class_index) | owner << 16;
 }
 
-/* Of a tiny slab's chunk: above the count which threads may keep its blocks, those of one pool, or none (0). A free
- * by another thread than the owner's compares the whole word with its heap's. */
-HK_INLINE uint32_t hk_code_of_tiny(uint32_t keepers)
-{
-	return hk_code(HK_CODE_TINY, 0, 1) | keepers << 16;
-}
-
 struct hk_super {
 	uint32_t free;          /* [L:pool] chunks that are free and committed */
 	uint32_t zero;          /* [L:pool] see I4 */
@@ -99,7 +92,7 @@ struct hk_super {
 	struct hk_pool *pool;   /* [A] whose it is: a node's, or the arena's that has it for now */
 	uint32_t all_next;      /* [L:pool] of an arena's SuperSlabs, index + 1, 0 = none */
 	uint32_t spare[5];      /* to the line's end */
-	uint32_t code[HK_SUPER_CHUNKS]; /* [A] written under the pool's lock; a live slab's under its heap's */
+	uint32_t code[HK_SUPER_CHUNKS]; /* [A] written under the pool's lock; a medium slab's also under its heap's */
 };
 
 _Static_assert(sizeof(struct hk_super) == 192, "three cache lines");

@@ -76,6 +76,7 @@ struct hk_arena *hk_arena_of(const void *p)
 static void clear(struct hk_heap *heap)
 {
 	heap->tag = hk_heap_new_tag();
+	heap->tag_mask = ~0ull;
 	heap->orphan = false;
 	heap->slow_calls = heap->pending_bytes = heap->pending_chains = 0;
 	memset(heap->bins, 0, sizeof(heap->bins));
@@ -129,8 +130,6 @@ static struct hk_heap *obtain(struct hk_arena *arena)
 		return NULL;
 	heap->arena = arena;
 	heap->pool = &arena->pool;
-	heap->keep_code = 0;
-	heap->shared_tag = hk_heap_new_tag(); /* no heap has it */
 	heap->busy = 0;
 	heap->arena_next = arena->heaps;
 	arena->heaps = heap;

@@ -28,6 +28,7 @@ static struct hk_heap first_heaps[HK_HEAP_GROUP]; /* a small program maps nothin
 static struct hk_lock start_lock, make_lock;
 static bool started;
 static uint64_t tag_seed;
+static uint64_t tags[HK_NODES_MAX]; /* [C] of each node's heaps */
 static pthread_key_t exit_key;
 static bool exit_key_made;
 
@@ -62,11 +63,10 @@ struct hk_heap *hk_heap_make(unsigned node)
 	} while (!hk_cas_acq(&hk_heaps_made, &index, index + 1));
 	struct hk_heap *heap = hk_heap_at(index);
 	heap->index = index;
-	heap->tag = hk_heap_new_tag();
+	heap->tag = tags[node];
+	heap->tag_mask = hk_heap_mask(index);
 	hk_store(&heap->node, (uint8_t)node);
 	heap->pool = &hk_pools[node];
-	heap->keep_code = hk_code_of_tiny(hk_keepers(heap->pool));
-	heap->shared_tag = hk_shared_heaps[node] ? hk_shared_heaps[node]->tag : hk_heap_new_tag();
 	return heap;
 }
 
@@ -87,9 +87,9 @@ static void thread_exit(void *arg)
 /* HEAP is one that no thread has: nothing is in it, and no slab is its own. */
 static void be_nobodys(struct hk_heap *heap)
 {
-	heap->shared_tag = hk_heap_new_tag() & ~1ull;
 	heap->index = UINT32_MAX;
-	hk_store(&heap->tag, heap->shared_tag);
+	heap->tag_mask = ~0ull;
+	hk_store(&heap->tag, hk_heap_new_tag() & ~1ull);
 }
 
 static bool start(void)
@@ -107,6 +107,8 @@ static bool start(void)
 	be_nobodys(&hk_heap_unborn);
 	be_nobodys(&hk_heap_dead);
 	for (unsigned node = 0; node < hk_node_count(); node++) {
+		/* Neither a small number nor the upper half of an address. */
+		tags[node] = (hk_heap_new_tag() | 1ull << 63) & ~0xffffffffull;
 		struct hk_heap *heap = hk_heap_make(node);
 		heap->shared = 1;
 		hk_shared_heaps[node] = heap;

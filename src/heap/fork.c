@@ -50,9 +50,6 @@ static void repair_shared(struct hk_heap *heap)
 		return;
 	}
 	fresh->shared = 1;
-	for (uint32_t i = 0; i < hk_min(hk_heaps_made, HK_HEAPS_MAX); i++)
-		if (hk_heap_at(i) && hk_heap_at(i)->shared_tag == heap->tag)
-			hk_heap_at(i)->shared_tag = fresh->tag;
 	hk_store(&hk_heap_states[fresh->index], HK_HEAP_SHARED);
 	hk_store_rel(&hk_shared_heaps[heap->node], fresh);
 }

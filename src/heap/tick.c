@@ -88,7 +88,7 @@ static int audit_slab(struct hk_heap *heap, unsigned c, unsigned f, struct hk_sl
 		if (!hk_slab_has_block(slab, b))
 			return complain(heap, c, "a free block is none of its slab");
 	}
-	if (slab->heap != heap || slab->tag != heap->tag)
+	if (slab->heap != heap || slab->tag != hk_slab_tag(slab, heap))
 		bad += complain(heap, c, "a slab has another owner (I3)");
 	if (slab->list != f + 1 || slab->class_index != c)
 		bad += complain(heap, c, "a slab is in the wrong list (I4)");

@@ -17,7 +17,6 @@
 #define BORROW_BYTES (64u << 10)
 #define LOANS_UNASKED_BYTES (8ul << 20)
 #define BATCH_BLOCKS 16u           /* ... or that many */
-#define DRAIN_BLOCKS 32u            /* flushed at a time by a program that only frees */
 #define CARVE_FIRST_BYTES 4096u    /* the page that a small program touches */
 #define CARVE_BYTES 16384u
 #define BIN_FIRST_BYTES 6144u      /* cap of a class to begin with */
@@ -167,6 +166,7 @@ void hk_bin_quiet(struct hk_heap *heap, unsigned c)
 	}
 	if (cs->cap)
 		class_open(heap, c);
+	cs->draining = HK_DRAINS_NOT;
 	hk_bin_grant(heap, c, 0, (int32_t)cs->cap);
 	hk_slabs_release(heap, c);
 }
@@ -363,7 +363,6 @@ void hk_bin_grant(struct hk_heap *heap, unsigned c, uint32_t length, int32_t bud
 	struct hk_bin *bin = &heap->bins[c];
 	heap->count.tls_sll += (uint64_t)((int64_t)cs->grant - bin->budget);
 	heap->count.tls_pops += bin->pops;
-	cs->takes = bin->pops != 0;
 	bin->pops = 0;
 	cs->counted = length;
 	cs->grant = bin->budget = budget;
@@ -394,20 +393,16 @@ HK_INLINE void touch(struct hk_heap *heap, struct touched *t, struct hk_slab *sl
 	t->slab[t->count++] = slab;
 }
 
-/* Gives the COUNT blocks of LIST to their slabs; each slab's place in the lists is found once. */
-static void flush(struct hk_heap *heap, unsigned c, struct hk_block *list, uint32_t count)
+/* Gives the COUNT blocks of LIST to their slabs; each slab's place in the lists is found once. How many were others'. */
+static uint32_t flush(struct hk_heap *heap, unsigned c, struct hk_block *list, uint32_t count)
 {
-	const struct hk_class *class = &hk_classes[c];
 	struct touched t = {.count = 0};
 	uint32_t remote = 0, n = 0;
 	for (; list && n < count; n++) {
 		struct hk_block *block = list;
 		struct hk_slab *slab = hk_slab_of(block, c);
 		list = block->next;
-		size_t offset = (uintptr_t)block - slab->base;
-		HK_CHECK(slab->class_index == c && hk_class_index(class, offset) < hk_load(&slab->carved) &&
-				 (size_t)hk_class_index(class, offset) * class->size == offset,
-			 "free of a pointer inside a block", block);
+		HK_CHECK(slab->class_index == c && hk_slab_has_block(slab, block), "free of a pointer inside a block", block);
 		if (HK_UNLIKELY(hk_load(&slab->heap) != heap)) {
 			remote++;
 			hk_remote_gather(heap, slab, block);
@@ -424,20 +419,21 @@ static void flush(struct hk_heap *heap, unsigned c, struct hk_block *list, uint3
 		settle(heap, t.slab[--t.count]);
 	heap->count.flush_remote += remote;
 	heap->count.ss_local += n - remote;
+	return remote;
 }
 
-void hk_bin_cut(struct hk_heap *heap, unsigned c, uint32_t keep)
+uint32_t hk_bin_cut(struct hk_heap *heap, unsigned c, uint32_t keep)
 {
 	struct hk_bin *bin = &heap->bins[c];
 	struct hk_block *rest = bin->head;
 	uint32_t n = hk_bin_length(heap, c);
 	if (n <= keep)
-		return;
+		return 0;
 	if (keep)
 		rest = split(rest, keep);
 	else
 		bin->head = NULL;
-	flush(heap, c, rest, n - keep);
+	return flush(heap, c, rest, n - keep);
 }
 
 /* What all heaps together may borrow: HAKMEM_BIN_EXTRA_MIB, but beyond 8 MiB no more than a sixteenth of the memory
@@ -512,7 +508,7 @@ bool hk_bin_spent(struct hk_heap *heap, unsigned c)
 	uint32_t n = hk_bin_length(heap, c);
 	if (cs->draining && !heap->bins[c].pops)
 		return false;
-	cs->draining = false;
+	cs->draining = HK_DRAINS_NOT;
 	if (n > cs->cap - cs->cap / 8) {
 		/* Grows where it runs over and empty in turn; a program that only frees needs no more. */
 		if (!cs->refills || !grow(heap, c))
@@ -533,10 +529,11 @@ void hk_bin_overflow(struct hk_heap *heap, unsigned c)
 	 * time go to their slabs, while the links that their frees wrote are still in the store buffer: a longer list of
 	 * cold blocks is read at the latency of memory, one after the other. */
 	uint32_t keep = heap->bins[c].pops ? cs->cap / 2 : 0;
-	cs->draining = !keep;
 	cs->refills = 0;
 	heap->count.bin_flushed++;
-	hk_bin_cut(heap, c, keep);
-	uint32_t budget = cs->cap - keep;
-	hk_bin_grant(heap, c, keep, (int32_t)(cs->draining ? hk_min(budget, DRAIN_BLOCKS) : budget));
+	uint32_t others = hk_bin_cut(heap, c, keep), budget = cs->cap - keep;
+	cs->draining = keep ? HK_DRAINS_NOT : others ? HK_DRAINS_OTHERS : HK_DRAINS_OWN;
+	if (!keep)
+		budget = others ? 0 : hk_min(budget, HK_DRAIN_BLOCKS);
+	hk_bin_grant(heap, c, keep, (int32_t)budget);
 }

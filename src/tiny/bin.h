@@ -14,7 +14,7 @@
 bool hk_bin_refill(struct hk_heap *heap, unsigned c, bool *zero);
 
 /* Gives all but the first KEEP blocks of the bin back. */
-void hk_bin_cut(struct hk_heap *heap, unsigned c, uint32_t keep);
+uint32_t hk_bin_cut(struct hk_heap *heap, unsigned c, uint32_t keep);
 
 /* Blocks in the bin (heap.h, I2). Owner, or lock holder where there is none. */
 uint32_t hk_bin_length(const struct hk_heap *heap, unsigned c);
@@ -32,6 +32,8 @@ void hk_bin_quiet(struct hk_heap *heap, unsigned c);
 /* The budget is spent: grants anew, with a larger cap perhaps; false: the bin must be cut. Needs no
  * lock: the owner's words alone. */
 bool hk_bin_spent(struct hk_heap *heap, unsigned c);
+
+#define HK_DRAIN_BLOCKS 32u /* flushed at a time by a program that only frees */
 
 /* Cuts a bin that is over its cap to half of it. A list that does not have the length it should is
  * fatal: a double free. */

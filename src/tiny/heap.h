@@ -10,6 +10,10 @@
  *
  * I1  cap_bytes == sum of cap * size over classes that were used.
  * I2  a bin has counted + (grant - budget) - pops blocks.
+ * I3  a free fits a slab where slab's tag & tag_mask == heap's tag. Heaps of a pool have the same tag, upper
+ *     half random, lower half 0. Slabs whose blocks any of them may free have it too; others have in their lower half
+ *     which heap's they are, as 16 bits and these inverted, and the mask of that heap alone lets those pass. In an
+ *     arena each heap has a tag of its own and a full mask.
  * Threads: bins and slots belong to the owner; state to whoever wins it by compare-and-swap.
  */
 #ifndef HK_TINY_HEAP_H
@@ -54,6 +58,13 @@ struct hk_slot {
 	int32_t room_full;        /* [O] room when empty */
 };
 
+/* A program that frees blocks of a class and takes none. */
+enum hk_draining {
+	HK_DRAINS_NOT,
+	HK_DRAINS_OWN,    /* the thread's: some at a time go to their slabs */
+	HK_DRAINS_OTHERS, /* each goes to its owner's slot at once, so that their order stays */
+};
+
 struct hk_class_state {
 	struct hk_slab *partial[HK_FULLNESS]; /* [L:heap] slab.h I4 */
 	struct hk_slab *last;  /* [L:heap] refilled from last; may have become full */
@@ -66,8 +77,7 @@ struct hk_class_state {
 	uint32_t slabs;        /* [L:heap] of this class */
 	uint32_t shared_bytes; /* [L:heap] taken from the shared heap and not sent back, about; 0 only before the first */
 	bool used;             /* [L:heap] refilled or flushed since the last tick */
-	bool draining;         /* [O] the program frees and takes nothing: see hk_bin_overflow */
-	bool takes;            /* [O] it took some while the last budget was spent */
+	uint8_t draining;      /* [O] enum hk_draining */
 };
 
 #define HK_SEATS 8u /* arenas that a thread finds its heap of at once */
@@ -81,11 +91,11 @@ struct hk_seat {
 };
 
 struct hk_heap {
-	uint64_t tag;                    /* [C] of a life; slabs carry it */
+	uint64_t tag;                    /* [C] of a life; see I3 */
+	uint64_t tag_mask;               /* [C] of a life */
 	struct hk_pool *pool;            /* [C] of a life: that it takes from */
 	uint32_t slow_calls;             /* [O] to look at the clock now and then */
 	uint32_t ticked_ms;              /* [O] */
-	uint32_t keep_code;              /* [C] of a life: of chunks whose blocks may stay here; 0 in an arena */
 	struct hk_heap *home;            /* [A] arena's: the ordinary heap of the thread that has it; else NULL */
 	uint32_t index;                  /* [C] in hk_heap_at; beyond it in the constant ones */
 	uint8_t busy;                    /* [O] in a slow path: seen by signal handlers and forks */
@@ -96,10 +106,9 @@ struct hk_heap {
 	uint8_t drift;                   /* [O] slow paths in a row that ran nearer to another pool */
 	uint8_t node;                    /* [C] of a life: number of the node's pool */
 	bool orphan;                     /* [L:heap] bins and slots of a thread that a fork left behind */
-	uint64_t shared_tag;             /* [C] of a life: of the heap that the threads of its node share; nobody's in an arena */
+	uint64_t policy_mask;            /* [O] pools that the thread asked for; 0: the process's */
 	struct hk_bin bins[HK_CLASSES];  /* [O] 16-byte aligned: none crosses a line */
 	struct hk_slot slots[HK_SLOTS];  /* [O] */
-	uint64_t policy_mask;            /* [O] pools that the thread asked for; 0: the process's */
 	struct hk_heap *pending_owner;   /* [O] chains linked for one post */
 	struct hk_block *pending_head;
 	struct hk_block *pending_tail;
@@ -184,11 +193,19 @@ HK_INLINE struct hk_pool *hk_heap_pool(const struct hk_heap *heap)
 	return heap->pool;
 }
 
-/* A free block of 64 bytes or more may stay in the bin of a thread whose heap has the same number, POOL's (see
- * hk_code_of_tiny). 0 for an arena's pool: there this is looked at the long way. */
-HK_INLINE uint32_t hk_keepers(const struct hk_pool *pool)
+/* The tag_mask of heap INDEX of a node: lets its own lower half pass and no other's, for all have 16 bits set. */
+HK_INLINE uint64_t hk_heap_mask(uint32_t index)
 {
-	return pool->arena ? 0 : hk_pool_index(pool) + 1;
+	return ~(uint64_t)(index | (~index & 0xffff) << 16);
+}
+
+/* The tag of a slab of HEAP. Blocks of 64 bytes and more from the heap's own pool may be freed into the bin of any
+ * thread of that pool; others, which may share a line with a neighbour that the owner hands out, or are of another
+ * node, go home. In an arena all have the heap's own tag. */
+HK_INLINE uint64_t hk_slab_tag(const struct hk_slab *slab, const struct hk_heap *heap)
+{
+	bool any = hk_classes[slab->class_index].size >= HK_LINE_BYTES && hk_pool_of((void *)slab->base) == heap->pool;
+	return any ? heap->tag : heap->tag | ~heap->tag_mask;
 }
 
 /* Makes HEAP the slab's owner: tag last, for the fast path. */

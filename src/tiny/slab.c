@@ -8,44 +8,38 @@ bool hk_slab_has_block(const struct hk_slab *slab, const void *p)
 {
 	const struct hk_class *c = &hk_classes[slab->class_index];
 	size_t offset = (uintptr_t)p - slab->base;
-	uint32_t i = hk_class_index(c, offset), first, end;
-	hk_slab_covered(slab, &first, &end);
-	return i < hk_load(&slab->carved) && (size_t)i * c->size == offset && (i < first || i >= end);
+	uint32_t i = hk_class_index(c, offset);
+	return i < c->blocks && (size_t)i * c->size == offset && hk_slab_was_carved(slab, i);
 }
 
 uint32_t hk_slab_carved_blocks(const struct hk_slab *slab)
 {
-	uint32_t first, end;
+	uint32_t first, end, blocks = hk_classes[slab->class_index].blocks;
+	if (slab->carved < blocks)
+		return slab->carved;
 	hk_slab_covered(slab, &first, &end);
-	uint32_t carved = slab->carved;
-	if (carved <= first)
-		return carved;
-	return carved - ((carved < end ? carved : end) - first);
+	return blocks - (end - first);
 }
 
 struct hk_block *hk_slab_carve(struct hk_slab *slab, size_t bytes, uint32_t *count)
 {
 	const struct hk_class *c = &hk_classes[slab->class_index];
-	uint32_t first, end, i = slab->carved, n = 0;
-	uint32_t want = (uint32_t)hk_max(bytes / c->size, 1);
+	uint32_t first, end, carved = slab->carved, n = 0;
 	struct hk_block *list = NULL, **link = &list;
 	hk_slab_covered(slab, &first, &end);
-	while (n < want && i < c->blocks) {
-		if (i >= first && i < end) {
-			i = end;
-			continue;
-		}
+	uint32_t all = c->blocks - (end - first), i = end + carved;
+	i -= i >= c->blocks ? c->blocks : 0;
+	size_t at = (size_t)i * c->size, to = hk_align_down(at + bytes, HK_PAGE_BYTES);
+	uint32_t want = to > at + c->size ? (uint32_t)((to - at) / c->size) : 1;
+	for (; n < want && carved < all; n++, carved++) {
 		struct hk_block *block = (struct hk_block *)(slab->base + (size_t)i * c->size);
 		*link = block;
 		link = &block->next;
-		n++;
-		i++;
+		i = i + 1 < c->blocks ? i + 1 : 0;
 	}
-	if (i >= first && i < end)
-		i = end;
 	if (n)
 		*link = NULL;
-	hk_store(&slab->carved, (uint16_t)(i < c->blocks ? i : c->blocks));
+	hk_store(&slab->carved, (uint16_t)(carved < all ? carved : c->blocks));
 	*count = n;
 	return list;
 }
@@ -111,14 +105,11 @@ struct hk_slab *hk_slab_new(struct hk_pool *pool, unsigned c, struct hk_heap *he
 void hk_slab_own(struct hk_slab *slab, struct hk_heap *heap)
 {
 	unsigned c = slab->class_index;
-	struct hk_super *s = hk_super_at(hk_super_index((void *)slab->base));
-	uint32_t *code = &s->code[hk_chunk_index((void *)slab->base)];
+	uint32_t *code = &hk_super_at(hk_super_index((void *)slab->base))->code[hk_chunk_index((void *)slab->base)];
 	hk_store(&slab->heap, heap);
-	if (c < HK_TINY_CLASSES)
-		hk_store(code, hk_code_of_tiny(hk_classes[c].size < HK_LINE_BYTES ? 0 : hk_keepers(s->pool)));
 	for (unsigned i = 0; c >= HK_TINY_CLASSES && i < hk_classes[c].chunks; i++)
 		hk_store(&code[i], hk_code_of_slab(i, c, heap->index));
-	hk_store_rel(&slab->tag, heap->tag);
+	hk_store_rel(&slab->tag, hk_slab_tag(slab, heap));
 }
 
 void hk_slab_release(struct hk_slab *slab)

@@ -1,15 +1,15 @@
 /* slab.h - blocks of one size class, carved from chunks of one SuperSlab.
  *
  *  tiny: base (64 KiB-aligned)                                   base + 64 KiB
- *  | blk 0 | blk 1 | .. | header | blk i | ... | carved up to here | uncarved |
+ *  | uncarved | header | blk i | blk i + 1 | ... | carved up to here | uncarved |
  *  header at base + 64 * (chunk number mod 32): all headers at one offset would share 32 L2 lines
- *  (random replacement of 200 k blocks and more is 1.2x slower then).
+ *  (random replacement of 200 k blocks and more is 1.2x slower then). Carving goes from the header on, in a
+ *  ring, or the first blocks of all slabs would share a line of the caches.
  *  medium: the same struct in the side table, the chunks hold blocks alone.
  *
- * I1  live + |free| == carved places without those under the header; blocks in bins, slots and
- *     queues are live.
+ * I1  live + |free| == hk_slab_carved_blocks; blocks in bins, slots and queues are live.
  * I2  a block is on at most one list.
- * I3  tag == tag of the owner while the slab is live, 0 otherwise; it changes under the heap's lock.
+ * I3  tag == hk_slab_tag of the owner while the slab is live, 0 otherwise; it changes under the heap's lock.
  * I4  the slab is in its owner's partial list unless it has neither free nor uncarved blocks.
  */
 #ifndef HK_TINY_SLAB_H
@@ -32,13 +32,13 @@ struct hk_chain {
 };
 
 struct hk_slab {
-	uint64_t tag;            /* [A] I3; owner writes, any thread compares it with its own */
+	uint64_t tag;            /* [A] I3; owner writes, any thread compares it: see heap.h, I3 */
 	uint32_t bin_offset;     /* [C] of the class's bin in a heap */
 	uint32_t exact;          /* [C] ceil(2^32 / block size): see hk_slab_divides */
 	struct hk_heap *heap;    /* [A] owner; written under both locks when it moves */
 	struct hk_block *free;   /* [L:heap] last in, first out */
 	uint16_t live;           /* [L:heap] I1; at most 4096, as carved */
-	uint16_t carved;         /* [L:heap] next place to carve; only grows */
+	uint16_t carved;         /* [L:heap] places, from the header on; only grows; as many as there are: all */
 	uint8_t class_index;     /* [C] */
 	uint8_t list;            /* [L:heap] partial list that it is in + 1, 0 = none */
 	uint8_t zero;            /* [L:heap] the uncarved part reads as zero */
@@ -100,14 +100,23 @@ HK_INLINE void hk_slab_covered(const struct hk_slab *slab, uint32_t *first, uint
 	*end = hk_class_index(c, at + sizeof(*slab) - 1) + 1;
 }
 
+/* Place I (below the class's blocks) was carved: they are from the header on, in a ring. */
+HK_INLINE bool hk_slab_was_carved(const struct hk_slab *slab, uint32_t i)
+{
+	const struct hk_class *c = &hk_classes[slab->class_index];
+	uint32_t first, end, carved = hk_load(&slab->carved);
+	hk_slab_covered(slab, &first, &end);
+	return (i >= end ? i - end : i + c->blocks - end) < carved && (i < first || i >= end);
+}
+
 /* True if P is where a block of SLAB begins that was carved. */
 bool hk_slab_has_block(const struct hk_slab *slab, const void *p);
 
-/* Blocks that were carved: the first CARVED places without the covered ones. */
+/* Blocks that were carved. */
 uint32_t hk_slab_carved_blocks(const struct hk_slab *slab);
 
-/* Links up to BYTES' worth (one at least) of uncarved blocks; their number to *COUNT. NULL and 0 if
- * all are carved. The heap's lock is held; the blocks are not counted as live. */
+/* Links up to BYTES' worth (one at least) of uncarved blocks, to the end of a page where there is one; their number
+ * to *COUNT. NULL and 0 if all are carved. The heap's lock is held; the blocks are not counted as live. */
 struct hk_block *hk_slab_carve(struct hk_slab *slab, size_t bytes, uint32_t *count);
 
 /* A new slab of class C from POOL for HEAP: in no list, nothing carved. NULL: out of memory. */

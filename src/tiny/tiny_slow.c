@@ -203,12 +203,52 @@ HK_NOINLINE void *hk_malloc_slow(size_t size)
 
 /* ---- free ---- */
 
+/* Another thread's block goes into the slot of its slab, if that has one: it was looked up then. */
+HK_INLINE bool to_slot(struct hk_heap *heap, struct hk_slab *slab, struct hk_block *block)
+{
+	struct hk_slot *slot = hk_slot_of(heap, slab);
+	if (slot->slab != slab || slot->room <= 1 || slot->head == block)
+		return false;
+	block->next = slot->head;
+	slot->head = block;
+	slot->room--;
+	return true;
+}
+
+/* Takes the block that was freed last out of the bin of a thread that only frees this class, and passes it on. False:
+ * it is none of another thread's. */
+static bool pass_on(struct hk_heap *heap, unsigned c)
+{
+	struct hk_bin *bin = &heap->bins[c];
+	struct hk_block *block = bin->head;
+	struct hk_slab *slab = hk_slab_of(block, c);
+	if (hk_load(&slab->heap) == heap)
+		return false;
+	bin->head = block->next;
+	bin->budget++;
+	if (HK_LIKELY(to_slot(heap, slab, block)))
+		return true;
+	int saved = errno;
+	enter(heap);
+	hk_remote_gather(heap, slab, block);
+	leave(heap);
+	errno = saved;
+	return true;
+}
+
 HK_NOINLINE void hk_free_spent(struct hk_heap *heap, struct hk_bin *bin)
 {
 	unsigned c = (unsigned)(bin - heap->bins);
 	hk_fork_check();
 	if (HK_UNLIKELY(is_busy(heap) || !hk_heap_is_mine(heap)))
 		return; /* a signal handler: the next free counts */
+	struct hk_class_state *cs = &heap->classes[c];
+	if (cs->draining == HK_DRAINS_OTHERS && !bin->pops && bin->head) {
+		if (HK_LIKELY(pass_on(heap, c)))
+			return;
+		cs->draining = HK_DRAINS_OWN; /* like those that come next, perhaps */
+		return hk_bin_grant(heap, c, hk_bin_length(heap, c), HK_DRAIN_BLOCKS);
+	}
 	if (HK_LIKELY(hk_bin_spent(heap, c))) {
 		/* A thread whose bins serve all it asks for comes by nowhere else. */
 		if (HK_UNLIKELY(hk_node_count() > 1) && !heap->home)
@@ -268,10 +308,8 @@ static void free_block(struct hk_heap *heap, struct hk_slab *slab, void *p)
 	}
 	if (hk_load(&slab->heap) == heap)
 		return push_own(heap, slab->class_index, p);
-	if (keeps(heap, slab, p)) {
-		heap->count.ss_kept++;
+	if (keeps(heap, slab, p))
 		return push_own(heap, slab->class_index, p);
-	}
 	enter(heap);
 	hk_remote_gather(heap, slab, p);
 	leave(heap);
@@ -312,29 +350,14 @@ HK_NOINLINE static void free_other(void *p)
 	free_span(heap, p);
 }
 
-/* Keeps a tiny block of another heap (see keeps), where CODE, its chunk's, says that it may stay. A block of the node's
- * shared heap is nobody's, and to fetch it back takes a lock that others want: a thread that has no slab of the class
- * keeps it if it took some but a while ago. One that has lets it go: it would come by here for ever. */
-HK_INLINE bool free_kept(struct hk_heap *heap, struct hk_slab *slab, void *p)
+/* Frees a medium block of HEAP, which is the calling thread's; false: P is none. One word of the side table says
+ * all: what kind of chunk it is, its slab's class and where it begins, whose it is. */
+HK_INLINE bool free_medium(struct hk_heap *heap, void *p)
 {
-	unsigned c = slab->class_index;
-	const struct hk_class_state *cs = &heap->classes[c];
-	bool stays = heap->bins[c].pops != 0;
-	if (hk_load(&slab->tag) == heap->shared_tag)
-		stays = (stays || cs->takes) && !cs->slabs;
-	if (!stays)
+	size_t index = hk_super_index(p);
+	if (!hk_super_is_there(index))
 		return false;
-	if (heap->busy || !hk_slab_divides(slab, p))
-		return false;
-	heap->count.ss_kept++;
-	push_own(heap, c, p);
-	return true;
-}
-
-/* Frees a medium block of HEAP, which is the calling thread's; false: P is none. CODE says all: what kind of chunk it
- * is, its slab's class and where it begins, whose it is. */
-HK_INLINE bool free_medium(struct hk_heap *heap, void *p, uint32_t code)
-{
+	uint32_t code = hk_load(&hk_super_at(index)->code[hk_chunk_index(p)]);
 	if (hk_code_kind(code) != HK_CODE_MEDIUM || code >> 16 != heap->index || is_busy(heap))
 		return false;
 	const struct hk_class *c = &hk_classes[hk_code_count(code)];
@@ -348,8 +371,7 @@ HK_INLINE bool free_medium(struct hk_heap *heap, void *p, uint32_t code)
 
 bool hk_free_medium(struct hk_heap *heap, void *p)
 {
-	size_t index = hk_super_index(p);
-	return hk_super_is_there(index) && free_medium(heap, p, hk_load(&hk_super_at(index)->code[hk_chunk_index(p)]));
+	return free_medium(heap, p);
 }
 
 /* NULL, memory that a program gave to an arena, or none of ours. */
@@ -368,25 +390,13 @@ HK_NOINLINE void hk_free_slow(void *p)
 {
 	struct hk_heap *heap = hk_heap_mine();
 	struct hk_slab *slab = hk_slab_of_tiny(p);
-	size_t index = hk_super_index(p);
-	/* One word of the side table tells both most common kinds from all others; a header may be none. */
-	if (HK_LIKELY(hk_super_is_there(index))) {
-		uint32_t code = hk_load(&hk_super_at(index)->code[hk_chunk_index(p)]);
-		if (code == heap->keep_code ? free_kept(heap, slab, p) : free_medium(heap, p, code))
-			return;
-	}
 	if (!hk_region_may_have(p))
 		return free_outside(heap, p);
-	/* Another thread's block whose slab is in a slot already: it was looked up then. */
-	struct hk_slot *slot = hk_slot_of(heap, slab);
-	struct hk_block *block = p;
-	if (HK_LIKELY(slot->slab == slab && slot->room > 1 && slot->head != block && !is_busy(heap) &&
-		      hk_slab_divides(slab, p))) {
-		block->next = slot->head;
-		slot->head = block;
-		slot->room--;
+	if (free_medium(heap, p))
 		return;
-	}
+	/* With an empty slot the header may be none. */
+	if (hk_slot_of(heap, slab)->slab == slab && !is_busy(heap) && hk_slab_divides(slab, p) && to_slot(heap, slab, p))
+		return;
 	if (HK_LIKELY(hk_is_ours(p)))
 		return free_other(p);
 	free_outside(heap, p);

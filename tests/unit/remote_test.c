@@ -22,6 +22,7 @@ static void begin_many(size_t count)
 	unit_as(owner);
 	unit_take(blocks, count, SIZE);
 	unit_as(other);
+	other->classes[CLASS].draining = HK_DRAINS_OTHERS;
 }
 
 /* The same of one slab. */
