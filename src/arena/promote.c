@@ -33,9 +33,9 @@ void hk_pool_outgrows_locked(struct hk_pool *pool, size_t index)
 {
 	unsigned stripe = hk_pool_index(pool);
 	size_t starters = hk_stripe_starters(stripe) >> HK_SUPER_SHIFT, at = index - hk_stripe_first(stripe);
-	if (!pool->arena && hk_region.huge && pool->promote_misses < MISSES_MAX && at >= starters &&
-	    pool->count.promoted < (at + 1 - starters) * A_SUPER)
-		pool->promote_due = A_SUPER;
+	size_t allowed = at < starters ? 0 : (at + 1 - starters) * A_SUPER;
+	if (!pool->arena && hk_region.huge && pool->promote_misses < MISSES_MAX && pool->count.promoted < allowed)
+		pool->promote_due = (unsigned)hk_min(allowed - pool->count.promoted, A_SUPER);
 }
 
 static bool promote_one(struct hk_pool *pool)

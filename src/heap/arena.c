@@ -75,7 +75,7 @@ struct hk_arena *hk_arena_of(const void *p)
 /* As new, but for what is its own for good. A new tag: no header in the arena's memory matches it. */
 static void clear(struct hk_heap *heap)
 {
-	heap->tag = hk_heap_new_tag();
+	heap->tag = heap->pool_tag = hk_heap_new_tag();
 	heap->tag_mask = ~0ull;
 	heap->orphan = false;
 	heap->slow_calls = heap->pending_bytes = heap->pending_chains = 0;

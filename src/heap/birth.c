@@ -11,8 +11,8 @@
 #define EXIT_ROUNDS 2u /* of PTHREAD_DESTRUCTOR_ITERATIONS 4: other destructors may still malloc, and
                         * a heap may be born in the first of them */
 
-/* Their tags are random as well, though even where those of heaps are odd: user data stands where a header might be.
- * All zero before the start, when no pointer is ours. */
+/* Their tags are random as well: user data stands where a header might be. All zero before the start, when no pointer
+ * is ours. */
 struct hk_heap hk_heap_unborn, hk_heap_dead;
 HK_TLS uint32_t hk_unborn_frees;
 HK_TLS struct hk_heap *hk_heap_tls = &hk_heap_unborn;
@@ -63,8 +63,9 @@ struct hk_heap *hk_heap_make(unsigned node)
 	} while (!hk_cas_acq(&hk_heaps_made, &index, index + 1));
 	struct hk_heap *heap = hk_heap_at(index);
 	heap->index = index;
-	heap->tag = tags[node];
+	heap->pool_tag = tags[node];
 	heap->tag_mask = hk_heap_mask(index);
+	heap->tag = heap->pool_tag & heap->tag_mask;
 	hk_store(&heap->node, (uint8_t)node);
 	heap->pool = &hk_pools[node];
 	return heap;
@@ -107,8 +108,7 @@ static bool start(void)
 	be_nobodys(&hk_heap_unborn);
 	be_nobodys(&hk_heap_dead);
 	for (unsigned node = 0; node < hk_node_count(); node++) {
-		/* Neither a small number nor the upper half of an address. */
-		tags[node] = (hk_heap_new_tag() | 1ull << 63) & ~0xffffffffull;
+		tags[node] = hk_heap_new_tag() | 1ull << 63;
 		struct hk_heap *heap = hk_heap_make(node);
 		heap->shared = 1;
 		hk_shared_heaps[node] = heap;

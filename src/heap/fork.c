@@ -3,8 +3,8 @@
  * fork is a consistent cut of memory at a moment when other threads were anywhere. The child, which
  * has one thread, does this before it takes its first lock: a heap whose lock was free and whose
  * thread was in no slow path is whole, and parked (its bins are emptied when someone takes it); one
- * in the middle of a change is quarantined: its blocks may be freed and are never used again. The
- * pool's lists are derived anew from the side table if its lock was held.
+ * in the middle of a change is quarantined: its blocks may be freed, and those that come home are never
+ * used again. The pool's lists are derived anew from the side table if its lock was held.
  * Prepare handlers are not used: glibc runs them before it takes stdio's locks, and holding ours
  * there deadlocks against a getline in another thread. That it is a child is seen by a word that
  * the kernel wipes (also after _Fork and clone, which run no handlers); a vfork child shares
@@ -98,6 +98,7 @@ HK_COLD static void repair(void)
 	for (uint32_t i = 0; i < made; i++)
 		if (hk_heap_at(i) && hk_heap_at(i) != me && hk_heap_states[i] != HK_HEAP_QUARANTINED)
 			repair_heap(hk_heap_at(i), (enum hk_heap_state)hk_heap_states[i], alone);
+	hk_heaps_recount_stock();
 }
 
 void hk_fork_repair(void)

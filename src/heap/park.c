@@ -8,7 +8,8 @@
 #define QUEUED_MAX_BYTES (1u << 20) /* more waits for a live owner: it sleeps, others drain */
 #define DRAIN_CHAINS 64u            /* at most, while another heap's lock is held */
 #define ADOPT_PROBES 16u
-#define STOCK_PART 4u /* of HAKMEM_BIN_EXTRA_MIB: what the bins of all parked heaps may hold */
+#define STOCK_PART 4u             /* of HAKMEM_BIN_EXTRA_MIB, ... */
+#define STOCK_MAX_BYTES (8ul << 20) /* ... and at most: what the bins of all parked heaps may hold */
 
 static size_t stocked_bytes; /* [A] sum of stock_bytes */
 
@@ -23,8 +24,12 @@ static void empty_bins(struct hk_heap *heap)
  * emptying and filling them is most of what the allocator does. */
 static void stock(struct hk_heap *heap)
 {
-	size_t bytes = heap->cap_bytes, limit = (hk_options.bin_extra_mib << 20) / STOCK_PART;
-	if (hk_add(&stocked_bytes, bytes) + bytes > limit) {
+	size_t bytes = 0;
+	for (unsigned c = 0; c < HK_CLASSES; c++)
+		bytes += (size_t)hk_bin_length(heap, c) * hk_classes[c].size;
+	bytes = hk_max(bytes, heap->cap_bytes); /* what is on loan stays with them */
+	if (!bytes || hk_add(&stocked_bytes, bytes) + bytes >
+			      hk_min((hk_options.bin_extra_mib << 20) / STOCK_PART, STOCK_MAX_BYTES)) {
 		hk_sub(&stocked_bytes, bytes);
 		return empty_bins(heap);
 	}
@@ -47,21 +52,34 @@ static void unstock(struct hk_heap *heap)
 	hk_remote_flush(heap, false);
 }
 
-void hk_heaps_unstock(uint32_t age_ms)
+bool hk_heaps_unstock(uint32_t age_ms)
 {
 	uint32_t made = hk_min(hk_load(&hk_heaps_made), HK_HEAPS_MAX), now;
+	bool any = false;
 	if (HK_LIKELY(!hk_load(&stocked_bytes)))
-		return;
+		return false;
 	now = hk_os_clock_ms();
 	for (uint32_t i = 0; i < made; i++) {
 		struct hk_heap *heap = hk_heap_at(i);
 		if (hk_load(&hk_heap_states[i]) != HK_HEAP_PARKED || !hk_load(&heap->stock_bytes) ||
-		    now - hk_load(&heap->stocked_ms) < age_ms || !hk_lock_try(&heap->lock))
+		    (age_ms && (int32_t)(now - hk_load(&heap->stocked_ms)) < (int32_t)age_ms) ||
+		    !hk_lock_try(&heap->lock))
 			continue;
-		if (hk_load_acq(&hk_heap_states[i]) == HK_HEAP_PARKED)
+		if (hk_load_acq(&hk_heap_states[i]) == HK_HEAP_PARKED) {
 			unstock(heap);
+			any = true;
+		}
 		hk_unlock(&heap->lock);
 	}
+	return any;
+}
+
+void hk_heaps_recount_stock(void)
+{
+	stocked_bytes = 0;
+	for (uint32_t i = 0; i < hk_min(hk_heaps_made, HK_HEAPS_MAX); i++)
+		if (hk_heap_at(i) && hk_heap_states[i] == HK_HEAP_PARKED)
+			stocked_bytes += hk_heap_at(i)->stock_bytes;
 }
 
 void hk_heap_settle(struct hk_heap *heap)
@@ -118,7 +136,9 @@ static struct hk_slab *take_slab(struct hk_heap *parked, unsigned c, struct hk_h
 	struct hk_class_state *cs = &parked->classes[c];
 	if (parked->orphan || hk_load(&parked->xqueue) || parked->drain_rest)
 		hk_heap_settle(parked);
-	if (parked->stock_bytes && !(parked->partial_mask[c / 64] >> c % 64 & 1)) {
+	/* Of blocks that may share a line, none stays behind when the slab goes. */
+	if (parked->stock_bytes && parked->bins[c].head &&
+	    (!(parked->partial_mask[c / 64] >> c % 64 & 1) || hk_classes[c].size < HK_LINE_BYTES)) {
 		hk_bin_quiet(parked, c);
 		hk_remote_flush(parked, false);
 	}

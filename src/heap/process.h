@@ -20,14 +20,14 @@ struct hk_heap *hk_heap_move(struct hk_heap *heap, unsigned node);
 struct hk_heap *hk_heap_make(unsigned node);
 
 /* Ends the time of HEAP with the calling thread, whose TLS word points elsewhere: parks it, with what its
- * bins hold if that is little. */
+ * bins hold if all parked heaps together hold little. */
 void hk_heap_park(struct hk_heap *heap);
 
 /* Under HEAP's lock: what it was parked with is its next thread's from now on. */
 void hk_heap_unpack(struct hk_heap *heap);
 
-/* Unstocks heaps that were parked AGE_MS ago or before. */
-void hk_heaps_unstock(uint32_t age_ms);
+/* In a forked child: what parked heaps hold, where a vanished thread was changing it. */
+void hk_heaps_recount_stock(void);
 
 /* For a heap without a thread, under its lock: empties bins and slots that a fork left behind, its
  * queue, and gives its empty slabs back. */

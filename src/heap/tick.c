@@ -7,7 +7,15 @@
 #include "tiny/bin.h"
 #include "tiny/remote.h"
 
-#define STOCK_MS 1000u /* that a parked heap keeps what is in its bins */
+#define STOCK_MS 1000u /* that a parked heap keeps what is in its bins, ... */
+#define LOOK_MS 200u   /* ... and how often one thread sees to it */
+
+static bool is_my_turn(uint32_t now)
+{
+	static uint32_t looked_ms; /* [A] 0: not yet */
+	uint32_t last = hk_load(&looked_ms);
+	return (!last || (int32_t)(now - last) >= (int32_t)LOOK_MS) && hk_cas_acq(&looked_ms, &last, now | 1);
+}
 
 void hk_heap_tick(struct hk_heap *heap, uint32_t now_ms)
 {
@@ -27,7 +35,8 @@ void hk_heap_tick(struct hk_heap *heap, uint32_t now_ms)
 	hk_bins_give_back(heap);
 	hk_remote_flush(heap, false);
 	hk_unlock(&heap->lock);
-	hk_heaps_unstock(STOCK_MS);
+	if (is_my_turn(now_ms))
+		hk_heaps_unstock(STOCK_MS);
 	for (unsigned i = 0; i < hk_region.stripes; i++) /* perhaps nobody else is awake there */
 		hk_pool_tick(&hk_pools[i], now_ms);
 }

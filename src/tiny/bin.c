@@ -264,8 +264,7 @@ static struct hk_block *gather(struct hk_heap *heap, unsigned c, uint32_t want, 
 				return NULL;
 		}
 		struct hk_block *more = slab_take(heap, slab, most, &got, zero);
-		if (!more)
-			continue; /* what was left lay under the header */
+		HK_ASSERT(more); /* a slab that has room is the only kind in the lists */
 		if (list) {
 			struct hk_block *tail = list;
 			while (tail->next)
@@ -319,7 +318,6 @@ bool hk_bin_refill(struct hk_heap *heap, unsigned c, bool *zero)
 	uint32_t want = (uint32_t)hk_min(hk_max(BATCH_BYTES / size, 1), BATCH_BLOCKS);
 	struct hk_block *list = NULL;
 	bool fresh = false;
-	HK_ASSERT(!heap->bins[c].head);
 	if (!cs->cap && !cs->used)
 		class_open(heap, c);
 	cs->used = true;

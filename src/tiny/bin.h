@@ -2,7 +2,7 @@
  *
  * refill: bin empty      <- remote queue, partial slabs fullest first, carving, new slab
  * flush:  budget spent   -> count; over the cap: half of it to the slabs, or on to other heaps
- * Threads: the heap's lock is held in every function but hk_bin_spent.
+ * Threads: the heap's lock is held where it is not said otherwise.
  */
 #ifndef HK_TINY_BIN_H
 #define HK_TINY_BIN_H
@@ -13,14 +13,14 @@
  * fresh from the kernel and reads as zero. */
 bool hk_bin_refill(struct hk_heap *heap, unsigned c, bool *zero);
 
-/* Gives all but the first KEEP blocks of the bin back. */
+/* Gives all but the first KEEP blocks of the bin back; how many of these went on to other heaps. */
 uint32_t hk_bin_cut(struct hk_heap *heap, unsigned c, uint32_t keep);
 
-/* Blocks in the bin (heap.h, I2). Owner, or lock holder where there is none. */
+/* Blocks in the bin (heap.h, I2). Owner, without the lock, or lock holder where there is none. */
 uint32_t hk_bin_length(const struct hk_heap *heap, unsigned c);
 
 /* Adds what the owner did since the budget was set to the counters; says that the bin has LENGTH
- * blocks now, and sets a new budget. */
+ * blocks now, and sets a new budget. The owner needs no lock. */
 void hk_bin_grant(struct hk_heap *heap, unsigned c, uint32_t length, int32_t budget);
 
 /* Counts the blocks of a bin whose thread a fork left behind, perhaps between two stores. */
@@ -35,7 +35,7 @@ bool hk_bin_spent(struct hk_heap *heap, unsigned c);
 
 #define HK_DRAIN_BLOCKS 32u /* flushed at a time by a program that only frees */
 
-/* Cuts a bin that is over its cap to half of it. A list that does not have the length it should is
+/* Cuts a bin that is over its cap to half of it, or empties it where nothing was taken meanwhile. A list that does not have the length it should is
  * fatal: a double free. */
 void hk_bin_overflow(struct hk_heap *heap, unsigned c);
 

@@ -10,10 +10,10 @@
  *
  * I1  cap_bytes == sum of cap * size over classes that were used.
  * I2  a bin has counted + (grant - budget) - pops blocks.
- * I3  a free fits a slab where slab's tag & tag_mask == heap's tag. Heaps of a pool have the same tag, upper
- *     half random, lower half 0. Slabs whose blocks any of them may free have it too; others have in their lower half
- *     which heap's they are, as 16 bits and these inverted, and the mask of that heap alone lets those pass. In an
- *     arena each heap has a tag of its own and a full mask.
+ * I3  a free fits a slab where slab's tag & tag_mask == tag. Each pool has a random number R. Slabs whose blocks any
+ *     thread of the pool may free have R; others have it with the bits inverted that tag_mask of their owner leaves
+ *     out: 16 of the lower 32, by the heap's index. All leave out as many, so none lets another's pass. In an arena
+ *     each heap has a number of its own and leaves out nothing.
  * Threads: bins and slots belong to the owner; state to whoever wins it by compare-and-swap.
  */
 #ifndef HK_TINY_HEAP_H
@@ -91,7 +91,7 @@ struct hk_seat {
 };
 
 struct hk_heap {
-	uint64_t tag;                    /* [C] of a life; see I3 */
+	uint64_t tag;                    /* [C] of a life: pool_tag & tag_mask; see I3 */
 	uint64_t tag_mask;               /* [C] of a life */
 	struct hk_pool *pool;            /* [C] of a life: that it takes from */
 	uint32_t slow_calls;             /* [O] to look at the clock now and then */
@@ -121,6 +121,7 @@ struct hk_heap {
 	size_t slabs;                    /* [L:heap] */
 	struct hk_block *drain_rest;     /* [L:heap] chains of an earlier, bounded drain */
 	size_t empty_chunks;             /* [L:heap] in empty slabs that are kept */
+	uint64_t pool_tag;               /* [C] of a life */
 	size_t stock_bytes;              /* [A] written under the lock: what the bins of a parked heap may hold; 0: they are empty */
 	uint32_t stocked_ms;             /* [A] since when */
 	uint64_t partial_mask[2];        /* [A] classes with a partial slab; a hint for adopters */
@@ -193,7 +194,7 @@ HK_INLINE struct hk_pool *hk_heap_pool(const struct hk_heap *heap)
 	return heap->pool;
 }
 
-/* The tag_mask of heap INDEX of a node: lets its own lower half pass and no other's, for all have 16 bits set. */
+/* The tag_mask of heap INDEX of a node: leaves out the index's bits, and those of its inverse above them. */
 HK_INLINE uint64_t hk_heap_mask(uint32_t index)
 {
 	return ~(uint64_t)(index | (~index & 0xffff) << 16);
@@ -205,7 +206,7 @@ HK_INLINE uint64_t hk_heap_mask(uint32_t index)
 HK_INLINE uint64_t hk_slab_tag(const struct hk_slab *slab, const struct hk_heap *heap)
 {
 	bool any = hk_classes[slab->class_index].size >= HK_LINE_BYTES && hk_pool_of((void *)slab->base) == heap->pool;
-	return any ? heap->tag : heap->tag | ~heap->tag_mask;
+	return any ? heap->pool_tag : heap->pool_tag ^ ~heap->tag_mask;
 }
 
 /* Makes HEAP the slab's owner: tag last, for the fast path. */
@@ -269,6 +270,9 @@ HK_INLINE unsigned hk_heap_home(const struct hk_heap *heap)
 /* At the end of a slow path, with several pools: lets the thread go on with a heap of another one once
  * it has been there for a while. */
 void hk_heap_follow(struct hk_heap *heap);
+
+/* Empties the bins of heaps that were parked AGE_MS ago or before; true if there were any. No lock is held. */
+bool hk_heaps_unstock(uint32_t age_ms);
 
 /* Regular work, every 100 ms or more of a thread that is awake: quiet bins, decay. */
 void hk_heap_tick(struct hk_heap *heap, uint32_t now_ms);

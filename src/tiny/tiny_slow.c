@@ -181,9 +181,12 @@ void *hk_alloc_in(struct hk_heap *heap, size_t size, size_t align, bool *zero)
 			return alloc_without_heap(size, align, c, zero);
 		return hk_alloc_in(heap, size, align, zero); /* its bins may have some */
 	}
-	if (c == HK_CLASSES)
-		return span(heap, size, align, zero);
-	return refill_and_pop(heap, c, zero);
+	int saved = errno;
+	void *p = c == HK_CLASSES ? span(heap, size, align, zero) : refill_and_pop(heap, c, zero);
+	if (HK_LIKELY(p != NULL) || heap->arena || !hk_heaps_unstock(0))
+		return p;
+	errno = saved; /* what ended threads left may do */
+	return c == HK_CLASSES ? span(heap, size, align, zero) : refill_and_pop(heap, c, zero);
 }
 
 HK_NOINLINE void *hk_malloc_slow(size_t size)
@@ -228,6 +231,7 @@ static bool pass_on(struct hk_heap *heap, unsigned c)
 	bin->budget++;
 	if (HK_LIKELY(to_slot(heap, slab, block)))
 		return true;
+	HK_CHECK(hk_slab_has_block(slab, block), "free of a pointer inside a block, or of none", block);
 	int saved = errno;
 	enter(heap);
 	hk_remote_gather(heap, slab, block);
@@ -244,10 +248,11 @@ HK_NOINLINE void hk_free_spent(struct hk_heap *heap, struct hk_bin *bin)
 		return; /* a signal handler: the next free counts */
 	struct hk_class_state *cs = &heap->classes[c];
 	if (cs->draining == HK_DRAINS_OTHERS && !bin->pops && bin->head) {
+		cs->used = true;
 		if (HK_LIKELY(pass_on(heap, c)))
 			return;
 		cs->draining = HK_DRAINS_OWN; /* like those that come next, perhaps */
-		return hk_bin_grant(heap, c, hk_bin_length(heap, c), HK_DRAIN_BLOCKS);
+		return hk_bin_grant(heap, c, hk_bin_length(heap, c), (int32_t)hk_min(cs->cap, HK_DRAIN_BLOCKS));
 	}
 	if (HK_LIKELY(hk_bin_spent(heap, c))) {
 		/* A thread whose bins serve all it asks for comes by nowhere else. */

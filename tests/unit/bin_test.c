@@ -160,22 +160,28 @@ static void who_only_frees_passes_on(void **state)
 	unit_audit();
 }
 
-/* Between others' blocks, its own go to their slabs some at a time. */
+/* Between others' blocks, its own go to their slabs some at a time, and never more than the cap stay. */
 static void own_blocks_among_others(void **state)
 {
+	static const size_t sizes[] = {100, 1000, 8192};
 	(void)state;
 	struct hk_heap *owner = begin(NULL), *heap = unit_heap();
-	unsigned c = hk_class_of(100);
-	unit_take(blocks, 300, 100);
-	unit_as(heap);
-	unit_take(blocks + 300, 300, 100);
-	unit_give(blocks, 300);
-	unit_give(blocks + 300, 10);
-	assert_ptr_equal(hk_slab_of(heap->bins[c].head, c)->heap, heap);
-	check_length(heap, c);
-	unit_give(blocks + 310, 290);
-	check_length(heap, c);
-	assert_in_range(hk_bin_length(heap, c), 0, HK_DRAIN_BLOCKS + 1);
+	for (unsigned i = 0; i < COUNT_OF(sizes); i++) {
+		unsigned c = hk_class_of(sizes[i]);
+		unit_as(owner);
+		unit_take(blocks, 300, sizes[i]);
+		unit_as(heap);
+		unit_take(blocks + 300, 300, sizes[i]);
+		unit_give(blocks, 300);
+		assert_int_equal(heap->classes[c].draining, HK_DRAINS_OTHERS);
+		unit_give(blocks + 300, 3);
+		assert_ptr_equal(hk_slab_of(heap->bins[c].head, c)->heap, heap);
+		for (unsigned n = 303; n < 600; n++) {
+			unit_give(blocks + n, 1);
+			check_length(heap, c);
+			assert_true(hk_bin_length(heap, c) <= hk_min(heap->classes[c].cap, HK_DRAIN_BLOCKS) + 1);
+		}
+	}
 	struct hk_heap *heaps[] = {owner, heap};
 	unit_empty(heaps, 2);
 	assert_int_equal(owner->slabs + heap->slabs, 0);

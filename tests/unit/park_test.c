@@ -178,6 +178,26 @@ static void the_living_take_from_the_stock(void **state)
 	unit_audit();
 }
 
+/* Rather than fail, malloc takes what ended threads left. */
+static void a_stock_is_no_reason_to_fail(void **state)
+{
+	struct load some = {.sizes = 20, .times = 2};
+	uintptr_t got;
+	unsigned n = 0;
+	(void)state;
+	unit_start("HAKMEM_STARTER_MIB=0 HAKMEM_REGION_MIB=2");
+	assert_non_null(hak_malloc(1));
+	assert_int_equal(hk_os_reserve(hk_region.base + hk_region.stripe[0].reserved_bytes, HK_PAGE_BYTES, &got), 0);
+	run_thread(load, &some);
+	assert_true(left->stock_bytes > 0);
+	assert_true(POOL->free_chunks <= HK_SUPER_CHUNKS - 20);
+	while (hak_malloc(HK_CHUNK_BYTES * 9))
+		n++;
+	assert_int_equal(n, 3); /* 27 chunks of 32 */
+	assert_int_equal(left->stock_bytes, 0);
+	unit_audit();
+}
+
 static void their_frees_are_drained_at_once(void **state)
 {
 	(void)state;
@@ -233,7 +253,7 @@ static void the_living_take_slabs_one_by_one(void **state)
 	for (unsigned i = 0; i < MANY; i++) {
 		struct hk_slab *slab = hk_slab_of_tiny(blocks[i]);
 		assert_true(slab->heap == me || slab->heap == left || slab->heap->shared);
-		assert_int_equal(slab->tag, slab->heap->tag);
+		assert_int_equal(slab->tag, hk_slab_tag(slab, slab->heap));
 		mine += slab->heap == me;
 	}
 	assert_true(mine > MANY / 2);
@@ -356,8 +376,8 @@ static void tags_tell_heaps_apart(void **state)
 	begin(NULL);
 	run_thread(tags, NULL);
 	const struct hk_heap *me = hk_heap_mine(), *heaps[] = {me, left, &hk_heap_unborn, &hk_heap_dead, hk_shared_heaps[0]};
-	uint64_t pools = me->tag, mine = me->tag | ~me->tag_mask, its = left->tag | ~left->tag_mask;
-	assert_int_equal(left->tag, pools);
+	uint64_t pools = me->pool_tag, mine = pools ^ ~me->tag_mask, its = pools ^ ~left->tag_mask;
+	assert_int_equal(left->pool_tag, pools);
 	for (unsigned i = 0; i < COUNT_OF(heaps); i++) {
 		bool born = heaps[i] != &hk_heap_unborn && heaps[i] != &hk_heap_dead;
 		assert_int_equal(fits(heaps[i], pools), born);
@@ -368,13 +388,15 @@ static void tags_tell_heaps_apart(void **state)
 		assert_false(fits(heaps[i], ~0ull));
 		assert_false(fits(heaps[i], (uintptr_t)me));
 		assert_false(fits(heaps[i], ~me->tag_mask));
+		assert_false(fits(heaps[i], pools >> 32 << 32));
 	}
 	/* Any two heaps: */
 	for (uint32_t i = 0; i < 3000; i++) {
 		uint32_t a = i * 40503 % HK_HEAPS_MAX, b = (i * 7 + 1) % HK_HEAPS_MAX;
-		struct hk_heap one = {.tag = pools, .tag_mask = hk_heap_mask(a)};
-		assert_true(fits(&one, pools | ~hk_heap_mask(a)));
-		assert_int_equal(fits(&one, pools | ~hk_heap_mask(b)), a == b);
+		struct hk_heap one = {.tag = pools & hk_heap_mask(a), .tag_mask = hk_heap_mask(a)};
+		assert_true(fits(&one, pools));
+		assert_true(fits(&one, pools ^ ~hk_heap_mask(a)));
+		assert_int_equal(fits(&one, pools ^ ~hk_heap_mask(b)), a == b);
 	}
 }
 
@@ -385,6 +407,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(bins_wait_for_the_next_thread),
 		cmocka_unit_test(stocks_have_a_limit),
 		cmocka_unit_test(the_living_take_from_the_stock),
+		cmocka_unit_test(a_stock_is_no_reason_to_fail),
 		cmocka_unit_test(their_frees_are_drained_at_once),
 		cmocka_unit_test(the_next_thread_takes_the_heap),
 		cmocka_unit_test(the_living_take_slabs_one_by_one),

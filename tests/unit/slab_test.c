@@ -137,8 +137,8 @@ static void end_clears_the_tag_first(void **state)
 	struct hk_heap *heap = unit_heap();
 	struct hk_slab *slab = hk_slab_new(POOL, 3, heap);
 	void *base = (void *)slab->base;
-	assert_int_equal(slab->tag, heap->tag);
-	assert_int_equal(hk_slab_new(POOL, 2, heap)->tag, heap->tag | ~heap->tag_mask);
+	assert_int_equal(slab->tag, heap->pool_tag);
+	assert_int_equal(hk_slab_new(POOL, 2, heap)->tag, heap->pool_tag ^ ~heap->tag_mask);
 	assert_ptr_equal(slab->heap, heap);
 	assert_int_equal(hk_find(base).kind, HK_FOUND_BLOCK);
 	assert_int_equal(slab->zero, 1);
