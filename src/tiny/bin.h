@@ -35,8 +35,8 @@ bool hk_bin_spent(struct hk_heap *heap, unsigned c);
 
 #define HK_DRAIN_BLOCKS 32u /* flushed at a time by a program that only frees */
 
-/* Cuts a bin that is over its cap to half of it, or empties it where nothing was taken meanwhile. A list that does not have the length it should is
- * fatal: a double free. */
+/* Cuts a bin that is over its cap to half of it, or empties it where nothing was taken meanwhile. A list that does not
+ * have the length it should is fatal: a double free. */
 void hk_bin_overflow(struct hk_heap *heap, unsigned c);
 
 /* Gives back what the heap borrowed for caps that have since fallen (HAKMEM_BIN_EXTRA_MIB). */

@@ -181,12 +181,11 @@ void *hk_alloc_in(struct hk_heap *heap, size_t size, size_t align, bool *zero)
 			return alloc_without_heap(size, align, c, zero);
 		return hk_alloc_in(heap, size, align, zero); /* its bins may have some */
 	}
-	int saved = errno;
 	void *p = c == HK_CLASSES ? span(heap, size, align, zero) : refill_and_pop(heap, c, zero);
 	if (HK_LIKELY(p != NULL) || heap->arena || !hk_heaps_unstock(0))
 		return p;
-	errno = saved; /* what ended threads left may do */
-	return c == HK_CLASSES ? span(heap, size, align, zero) : refill_and_pop(heap, c, zero);
+	/* What ended threads left may do. The thread may have another heap since, and its bins some blocks. */
+	return hk_alloc_in(hk_heap_ordinary(), size, align, zero);
 }
 
 HK_NOINLINE void *hk_malloc_slow(size_t size)
