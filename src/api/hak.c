@@ -12,6 +12,8 @@
 #include "tiny/large.h"
 #include "tiny/tiny_slow.h"
 
+#define CLEARED_MAX 8192u /* larger blocks may be fresh from the kernel, which is asked for first */
+
 HK_EXPORT int hak_version(void)
 {
 	return HAK_VERSION;
@@ -56,7 +58,7 @@ HK_EXPORT void *hak_calloc(size_t count, size_t size)
 		errno = ENOMEM;
 		return NULL;
 	}
-	if (HK_LIKELY(bytes <= HK_TINY_MAX)) {
+	if (HK_LIKELY(bytes <= CLEARED_MAX)) {
 		void *p = hk_malloc_fast(bytes);
 		return p ? memset(p, 0, bytes) : NULL;
 	}

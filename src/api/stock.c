@@ -64,13 +64,23 @@ static void push_chunks(uint64_t *head, uint64_t word, struct chunk *bottom)
 	} while (!swap_head(head, &was, word));
 }
 
-/* The stack's first chunk, with its count; 0: none. */
+/* The stack's first MOST chunks, linked, or what there is: the word of the first, with its count, and *FOUND, how many.
+ * 0: none. */
+static uint64_t pop_chunks(const struct hk_stock *stock, uint64_t *head, size_t most, size_t *found)
+{
+	uint64_t was = hk_load_acq(head), rest;
+	do {
+		rest = was;
+		for (*found = 0; *found < most && number_of(rest); ++*found)
+			rest = hk_load(&chunk_of(stock, rest)->next); /* of one that is gone: the swap fails then */
+	} while (*found && !swap_head(head, &was, rest));
+	return *found ? was : 0;
+}
+
 static uint64_t pop_chunk(const struct hk_stock *stock, uint64_t *head)
 {
-	uint64_t was = hk_load_acq(head);
-	while (number_of(was) && !swap_head(head, &was, hk_load(&chunk_of(stock, was)->next)))
-		;
-	return number_of(was) ? was : 0;
+	size_t found;
+	return pop_chunks(stock, head, 1, &found);
 }
 
 /* ---- objects ---- */
@@ -201,15 +211,18 @@ void hk_stock_push(struct hk_stock *stock, void *const *objects, size_t count)
 {
 	uint64_t chain = 0, word;
 	struct chunk *bottom = NULL;
-	size_t left = count;
-	while (left && (word = pop_chunk(stock, &stock->spare))) {
+	size_t left = count, found;
+	word = pop_chunks(stock, &stock->spare, (count + stock->per_chunk - 1) / stock->per_chunk, &found);
+	while (found--) {
 		struct chunk *chunk = chunk_of(stock, word);
 		size_t n = hk_min(left, stock->per_chunk);
 		left -= n;
 		fill_chunk(stock, chunk, objects + left, n);
+		uint64_t next = hk_load(&chunk->next);
 		hk_store(&chunk->next, chain);
 		chain = word_of(number_of(word) - 1, n);
 		bottom = bottom ? bottom : chunk;
+		word = next;
 	}
 	must_be_objects(stock, objects, left);
 	/* Counted before they can be popped: never more than there are, unless one was put twice. */

@@ -4,7 +4,8 @@
  * one the same memory holds its oldest blocks, often its hottest, and each small page of them takes a TLB entry. So where
  * a pool takes a SuperSlab beyond the starters, it has the kernel copy two of these, if they are full or nearly so, onto
  * huge pages (MADV_COLLAPSE, kernel 6.1): about 0.2 ms each, and only while the process grows. Two for each SuperSlab
- * that there is beyond, no more: all 16 would cost a process that needs 33 MiB as much again as it saved before. */
+ * that there is beyond, no more: all 16 would cost a process that needs 33 MiB as much again as it saved before. A forked
+ * child copies none: it would pay for memory that it shares with its parent, and children often end soon. */
 #include <errno.h>
 
 #include "arena/pool.h"
@@ -34,7 +35,7 @@ void hk_pool_outgrows_locked(struct hk_pool *pool, size_t index)
 	unsigned stripe = hk_pool_index(pool);
 	size_t starters = hk_stripe_starters(stripe) >> HK_SUPER_SHIFT, at = index - hk_stripe_first(stripe);
 	size_t allowed = at < starters ? 0 : (at + 1 - starters) * A_SUPER;
-	if (!pool->arena && hk_region.huge && pool->promote_misses < MISSES_MAX && pool->count.promoted < allowed)
+	if (!pool->arena && !pool->inherited && hk_region.huge && pool->promote_misses < MISSES_MAX && pool->count.promoted < allowed)
 		pool->promote_due = (unsigned)hk_min(allowed - pool->count.promoted, A_SUPER);
 }
 

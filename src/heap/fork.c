@@ -21,6 +21,8 @@ uint32_t *hk_fork_word = &no_word;
 
 static void repair_pool(struct hk_pool *pool)
 {
+	pool->inherited = true;
+	pool->promote_due = 0;
 	if (hk_lock_is_mine(&pool->lock)) /* a signal handler that forks, inside a change of ours */
 		return;
 	if (!pool->lock.owner && !pool->purging)

@@ -4,10 +4,11 @@
  *   class     0      1          63         | 64          65      66      67     |     .. 99
  *
  * The class of a size up to 1 KiB is one shift (a table of fewer classes was measured 3 % slower).
- * Classes 0-75 (to 8 KiB) live in one-chunk slabs with a header inside; 76-99 in slabs of as many
- * chunks as keep the tail waste <= 12.5 %, whose headers stand in the side table.
- * Block i of a slab begins at base + i * size, so a block is aligned to the lowest set bit of its
- * class's size, up to a chunk. The tables are constant.
+ * Classes 0-78 (to 14 KiB) live in one-chunk slabs with a header inside; 79-99 in slabs of as many
+ * chunks as keep the waste <= 12.5 %, whose headers stand in the side table.
+ * Block i of a slab begins at base + i * size. The base is where the chunk begins or, with a header inside, so far
+ * behind that the last block ends with the chunk: what is left over lies under the header. Either way a block is
+ * aligned to the lowest set bit of its class's size, up to a chunk. The tables are constant.
  */
 #ifndef HK_TINY_CLASSES_H
 #define HK_TINY_CLASSES_H
@@ -17,7 +18,7 @@
 
 #define HK_CLASSES 100u
 #define HK_FINE_CLASSES (HK_FINE_MAX / HK_GRANULE)
-#define HK_TINY_CLASSES 76u
+#define HK_TINY_CLASSES 79u
 
 struct hk_class {
 	uint64_t inverse;    /* ceil(2^40 / size): offset * inverse >> 40 is the block's number */

@@ -26,7 +26,7 @@ static void post(struct hk_heap *owner, struct hk_block *head, struct hk_block *
 static void seal(struct hk_slab *slab, struct hk_block *head, struct hk_block *tail, uint32_t count)
 {
 	struct hk_chain *chain = (struct hk_chain *)head;
-	uint32_t at = (uint32_t)(((uintptr_t)tail - slab->base) / HK_GRANULE);
+	uint32_t at = (uint32_t)(((uintptr_t)tail - hk_align_down(slab->base, HK_CHUNK_BYTES)) / HK_GRANULE);
 	chain->count = count;
 	chain->tail_and_class = at << 7 | slab->class_index;
 }

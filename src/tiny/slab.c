@@ -29,7 +29,7 @@ struct hk_block *hk_slab_carve(struct hk_slab *slab, size_t bytes, uint32_t *cou
 	hk_slab_covered(slab, &first, &end);
 	uint32_t all = c->blocks - (end - first), i = end + carved;
 	i -= i >= c->blocks ? c->blocks : 0;
-	size_t at = (size_t)i * c->size, to = hk_align_down(at + bytes, HK_PAGE_BYTES);
+	uintptr_t at = slab->base + (size_t)i * c->size, to = hk_align_down(at + bytes, HK_PAGE_BYTES);
 	uint32_t want = to > at + c->size ? (uint32_t)((to - at) / c->size) : 1;
 	for (; n < want && carved < all; n++, carved++) {
 		struct hk_block *block = (struct hk_block *)(slab->base + (size_t)i * c->size);
@@ -97,7 +97,7 @@ struct hk_slab *hk_slab_new(struct hk_pool *pool, unsigned c, struct hk_heap *he
 	slab->free = NULL;
 	slab->live = slab->carved = 0;
 	slab->next = slab->prev = NULL;
-	slab->base = (uintptr_t)p;
+	slab->base = (uintptr_t)p + (tiny ? HK_CHUNK_BYTES - (size_t)hk_classes[c].blocks * hk_classes[c].size : 0);
 	hk_slab_own(slab, heap);
 	return slab;
 }
@@ -115,7 +115,7 @@ void hk_slab_own(struct hk_slab *slab, struct hk_heap *heap)
 void hk_slab_release(struct hk_slab *slab)
 {
 	unsigned chunks = hk_classes[slab->class_index].chunks;
-	void *base = (void *)slab->base;
+	void *base = (void *)hk_align_down(slab->base, HK_CHUNK_BYTES);
 	/* Before the chunks count as free: a stale tag inside a later span would match. */
 	hk_store(&slab->tag, 0);
 	hk_store(&slab->heap, NULL);

@@ -1,8 +1,9 @@
 /* slab.h - blocks of one size class, carved from chunks of one SuperSlab.
  *
- *  tiny: base (64 KiB-aligned)                                   base + 64 KiB
- *  | uncarved | header | blk i | blk i + 1 | ... | carved up to here | uncarved |
- *  header at base + 64 * (chunk number mod 32): all headers at one offset would share 32 L2 lines
+ *  tiny: chunk (64 KiB-aligned)                                  chunk + 64 KiB
+ *  | left over | uncarved | header | blk i | blk i + 1 | ... | carved up to here | uncarved |
+ *              base = chunk + what a whole number of blocks leaves over, where no block is lost if the header fits in
+ *  header at chunk + 64 * (chunk number mod 32): all headers at one offset would share 32 L2 lines
  *  (random replacement of 200 k blocks and more is 1.2x slower then). Carving goes from the header on, in a
  *  ring, or the first blocks of all slabs would share a line of the caches.
  *  medium: the same struct in the side table, the chunks hold blocks alone.
@@ -28,7 +29,7 @@ struct hk_block {
 struct hk_chain {
 	struct hk_block *next;   /* in the chain; the last one's next is the next chain's head */
 	uint32_t count;
-	uint32_t tail_and_class; /* tail's offset from the slab's base / 16, << 7 | class */
+	uint32_t tail_and_class; /* tail's offset from the slab's first chunk / 16, << 7 | class */
 };
 
 struct hk_slab {
@@ -45,7 +46,7 @@ struct hk_slab {
 	uint8_t spare;
 	struct hk_slab *next;    /* [L:heap] in the partial list */
 	struct hk_slab *prev;
-	uintptr_t base;          /* [C] of the first chunk */
+	uintptr_t base;          /* [C] of block 0 */
 };
 
 _Static_assert(sizeof(struct hk_slab) == 64, "a header is one line");
@@ -61,13 +62,14 @@ HK_INLINE struct hk_slab **hk_medium_group(size_t index)
 	return &hk_gibs[index / HK_GIB_SUPERS]->medium[index % HK_GIB_SUPERS / HK_MEDIUM_GROUP];
 }
 
-/* True if P is a whole number of blocks away from its tiny slab's base, so no pointer into the middle
+/* True if P is a whole number of blocks behind its tiny slab's base, so no pointer into the middle
  * of one. For offset and size below 2^16: offset * exact mod 2^32 < exact (D. Lemire, O. Kaser,
- * N. Kurz: Faster remainder by direct computation, 2019). */
+ * N. Kurz: Faster remainder by direct computation, 2019). Before the base, P is less than a block away, by a multiple
+ * of 16: there it is false as well. */
 HK_INLINE bool hk_slab_divides(const struct hk_slab *slab, const void *p)
 {
 	uint32_t exact = slab->exact;
-	return (uint32_t)((uintptr_t)p % HK_CHUNK_BYTES) * exact < exact;
+	return ((uint32_t)(uintptr_t)p - (uint32_t)slab->base) * exact < exact;
 }
 
 /* The header of the medium slab that begins at chunk CHUNK of SuperSlab INDEX. */
@@ -91,13 +93,13 @@ HK_INLINE struct hk_slab *hk_slab_of(const void *p, unsigned c)
 HK_INLINE void hk_slab_covered(const struct hk_slab *slab, uint32_t *first, uint32_t *end)
 {
 	const struct hk_class *c = &hk_classes[slab->class_index];
-	uintptr_t at = (uintptr_t)slab - slab->base;
-	if (slab->class_index >= HK_TINY_CLASSES) {
+	uintptr_t at = (uintptr_t)slab, last = at + sizeof(*slab) - 1;
+	if (slab->class_index >= HK_TINY_CLASSES || last < slab->base) {
 		*first = *end = 0;
 		return;
 	}
-	*first = hk_class_index(c, at);
-	*end = hk_class_index(c, at + sizeof(*slab) - 1) + 1;
+	*first = at < slab->base ? 0 : hk_class_index(c, at - slab->base);
+	*end = hk_class_index(c, last - slab->base) + 1;
 }
 
 /* Place I (below the class's blocks) was carved: they are from the header on, in a ring. */

@@ -107,7 +107,7 @@ static void others_blocks_stay(void **state)
 	static const struct {
 		size_t size;
 		bool stay;
-	} sizes[] = {{48, false}, {49, true}, {64, true}, {1000, true}, {8192, true}, {8193, false}};
+	} sizes[] = {{48, false}, {49, true}, {64, true}, {1000, true}, {HK_TINY_MAX, true}, {HK_TINY_MAX + 1, false}};
 	for (unsigned i = 0; i < COUNT_OF(sizes); i++) {
 		void *p;
 		unsigned c = hk_class_of(sizes[i].size);

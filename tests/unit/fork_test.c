@@ -233,6 +233,21 @@ static void children_of_plain_fork_see_it_too(void **state)
 	gone->busy = 0;
 }
 
+/* They are shared with the parent: each copy would be more memory, and time that a short child has not. */
+static void a_child_copies_no_starters(void **state)
+{
+	(void)state;
+	bool zero;
+	unit_start("HAKMEM_STARTER_MIB=2");
+	for (unsigned i = 0; i < HK_SUPER_CHUNKS; i++)
+		memset(hk_pool_chunks_alloc(POOL, 1, 1, HK_CODE_TINY, &zero), 1, HK_CHUNK_BYTES);
+	wipe();
+	for (unsigned i = 0; i < 2 * HK_SUPER_CHUNKS; i++)
+		assert_non_null(hk_pool_chunks_alloc(POOL, 1, 1, HK_CODE_TINY, &zero));
+	assert_int_equal(POOL->count.promoted, 0);
+	assert_int_equal(POOL->promote_misses, 0);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct CMUnitTest cases[] = {
@@ -246,6 +261,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_held_pool_is_rebuilt),
 		cmocka_unit_test(children_see_that_they_are),
 		cmocka_unit_test(children_of_plain_fork_see_it_too),
+		cmocka_unit_test(a_child_copies_no_starters),
 	};
 	return unit_main(argc, argv, cases, COUNT_OF(cases));
 }

@@ -73,7 +73,7 @@ static void header_colours_differ(void **state)
 	uint64_t colours = 0;
 	for (unsigned n = 0; n < 32; n++) {
 		struct hk_slab *slab = hk_slab_new(POOL, 0, heap);
-		unsigned at = (unsigned)((uintptr_t)slab - slab->base);
+		unsigned at = (unsigned)((uintptr_t)slab - slab->base); /* 16 divides a chunk: it is where that begins */
 		assert_int_equal(at % 64, 0);
 		assert_int_equal(at / 64, hk_chunk_index((void *)slab->base));
 		colours |= 1ull << at / 64;
@@ -130,6 +130,24 @@ static void blocks_of_powers_of_two_are_aligned(void **state)
 	}
 }
 
+/* What free goes by on its first path: of all places in the chunk, blocks alone. */
+static void blocks_alone_divide(void **state)
+{
+	(void)state;
+	unit_start("HAKMEM_STARTER_MIB=0");
+	struct hk_heap *heap = unit_heap();
+	for (unsigned c = 0; c < HK_TINY_CLASSES; c++) {
+		const struct hk_class *k = &hk_classes[c];
+		struct hk_slab *slab = hk_slab_new(POOL, c, heap);
+		uintptr_t chunk = hk_align_down((uintptr_t)slab, HK_CHUNK_BYTES);
+		assert_int_equal(slab->base + (size_t)k->blocks * k->size, chunk + HK_CHUNK_BYTES);
+		for (uintptr_t at = chunk; at < chunk + HK_CHUNK_BYTES; at++)
+			if (at % HK_GRANULE == 0 || at >= slab->base)
+				assert_int_equal(hk_slab_divides(slab, (void *)at),
+						 at >= slab->base && (at - slab->base) % k->size == 0);
+	}
+}
+
 static void end_clears_the_tag_first(void **state)
 {
 	(void)state;
@@ -148,7 +166,7 @@ static void end_clears_the_tag_first(void **state)
 	assert_int_equal(slab->tag, 0);
 	assert_int_equal(hk_find(base).kind, HK_FOUND_NOTHING);
 	slab = hk_slab_new(POOL, 5, heap);
-	assert_ptr_equal(slab->base, base);
+	assert_ptr_equal(hk_align_down(slab->base, HK_CHUNK_BYTES), base);
 	assert_int_equal(slab->zero, 0); /* was used: not known to be zero */
 	assert_ptr_not_equal(other, slab);
 }
@@ -200,6 +218,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(has_block_says_no_to_all_else),
 		cmocka_unit_test(carve_gives_one_at_least),
 		cmocka_unit_test(blocks_of_powers_of_two_are_aligned),
+		cmocka_unit_test(blocks_alone_divide),
 		cmocka_unit_test(end_clears_the_tag_first),
 		cmocka_unit_test(medium_headers_stand_in_the_side_table),
 		cmocka_unit_test(medium_chunks_name_class_and_owner),
