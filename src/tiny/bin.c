@@ -457,20 +457,33 @@ static size_t loans_limit(struct hk_heap *heap, size_t lent)
 	return hk_min(all, hk_load(&most));
 }
 
-/* Sees to it that the heap's bins may hold BYTES. */
+/* Sees to it that the heap's bins may hold BYTES. Who comes first must not have it all: a heap may borrow up to twice
+ * what is left then (A. Choudhury, E. Hahne: Dynamic queue length thresholds for shared-memory packet switches, 1998),
+ * so that N busy ones end at 2 / (2 N + 1) of it each, and know nothing of each other. */
 static bool borrow(struct hk_heap *heap, size_t bytes)
 {
-	size_t own = own_bytes(), lent;
+	size_t own = own_bytes(), lent, limit;
 	if (bytes <= own + heap->borrowed_bytes)
 		return true;
 	size_t more = hk_align_up(bytes - own - heap->borrowed_bytes, BORROW_BYTES);
 	lent = hk_add(&hk_held_bytes, more) + more;
-	if (lent > loans_limit(heap, lent)) {
+	limit = loans_limit(heap, lent);
+	if (lent > limit || heap->borrowed_bytes + more > 2 * (limit - lent)) {
 		hk_sub(&hk_held_bytes, more);
 		return false;
 	}
 	heap->borrowed_bytes += more;
 	return true;
+}
+
+/* The heap holds more than twice what it could borrow now: others came. */
+static bool is_over_share(struct hk_heap *heap)
+{
+	size_t lent = hk_load(&hk_held_bytes), limit;
+	if (!heap->borrowed_bytes)
+		return false;
+	limit = loans_limit(heap, lent);
+	return lent >= limit || heap->borrowed_bytes > 4 * (limit - lent);
 }
 
 void hk_bins_give_back(struct hk_heap *heap)
@@ -481,6 +494,15 @@ void hk_bins_give_back(struct hk_heap *heap)
 		hk_sub(&hk_held_bytes, heap->borrowed_bytes - need);
 		heap->borrowed_bytes = need;
 	}
+}
+
+static void shrink(struct hk_heap *heap, unsigned c)
+{
+	struct hk_class_state *cs = &heap->classes[c];
+	uint32_t less = cs->cap / 2;
+	heap->cap_bytes -= (size_t)less * hk_classes[c].size;
+	cs->cap -= less;
+	hk_bins_give_back(heap);
 }
 
 /* Doubles the cap if the class and the heap may hold that much. */
@@ -523,6 +545,8 @@ bool hk_bin_spent(struct hk_heap *heap, unsigned c)
 void hk_bin_overflow(struct hk_heap *heap, unsigned c)
 {
 	struct hk_class_state *cs = &heap->classes[c];
+	if (HK_UNLIKELY(is_over_share(heap)))
+		shrink(heap, c);
 	/* Nothing was taken meanwhile: the program frees, and walking to the middle is for nothing. From then on few at a
 	 * time go to their slabs, while the links that their frees wrote are still in the store buffer: a longer list of
 	 * cold blocks is read at the latency of memory, one after the other. */
