@@ -297,8 +297,8 @@ struct hk_block *hk_slabs_take(struct hk_heap *heap, unsigned c, uint32_t want, 
 	return list;
 }
 
-/* Many threads that use a little of each class would have a slab of each, 64 KiB, nearly empty: so they share, the
- * longer the more they are. Blocks that share a line with another thread's don't stay with the thread that
+/* Threads that use a little of each class would have a slab of each, 64 KiB, nearly empty: so they share until they hold
+ * a quarter of one. Blocks that share a line with another thread's don't stay with the thread that
  * frees them, and would travel: there a second refill is enough for a slab. */
 static bool wants_shared(const struct hk_heap *heap, unsigned c)
 {
@@ -307,8 +307,7 @@ static bool wants_shared(const struct hk_heap *heap, unsigned c)
 		return false;
 	if (!cs->shared_bytes)
 		return true;
-	return hk_classes[c].size >= HK_LINE_BYTES &&
-	       cs->shared_bytes < hk_min(ordinary_heaps() * SHARED_BATCH_BYTES, SHARED_MAX_BYTES);
+	return hk_classes[c].size >= HK_LINE_BYTES && cs->shared_bytes < SHARED_MAX_BYTES;
 }
 
 bool hk_bin_refill(struct hk_heap *heap, unsigned c, bool *zero)
