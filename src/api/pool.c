@@ -150,11 +150,22 @@ HK_NOINLINE static struct cache *cache_slow(struct hak_pool *pool)
 	return cache;
 }
 
-HK_INLINE struct cache *cache_mine(struct hak_pool *pool)
+/* The same if it is in its place; NULL: that is not known. */
+HK_INLINE struct cache *cache_seen(struct hak_pool *pool)
 {
 	uintptr_t me = hk_os_thread_word();
 	struct slot *slot = slot_at(pool, me, 0);
-	return HK_LIKELY(hk_load(&slot->owner) == me) ? slot->cache : cache_slow(pool);
+	if (HK_UNLIKELY(hk_load(&slot->owner) != me))
+		return NULL;
+	if (!slot->cache)
+		__builtin_unreachable(); /* a slot with an owner has a cache */
+	return slot->cache;
+}
+
+HK_INLINE struct cache *cache_mine(struct hak_pool *pool)
+{
+	struct cache *cache = cache_seen(pool);
+	return HK_LIKELY(cache) ? cache : cache_slow(pool);
 }
 
 static void release_locked(struct hak_pool *pool, struct slot *slot)
@@ -223,18 +234,25 @@ HK_NOINLINE static size_t get_slow(struct hak_pool *pool, struct cache *cache, v
 	return most;
 }
 
-HK_EXPORT void *hak_pool_get(hak_pool *pool)
+HK_NOINLINE static void *get_one_slow(struct hak_pool *pool)
 {
-	struct cache *cache = cache_mine(pool);
 	void *object;
-	if (HK_LIKELY(cache && cache->len)) {
-		hk_store(&cache->len, cache->len - 1);
-		return cache->object[cache->len];
-	}
-	if (get_slow(pool, cache, &object, 1, 1))
+	if (!hak_pool_get_bulk(pool, &object, 1))
 		return object;
 	errno = ENOBUFS;
 	return NULL;
+}
+
+/* Its calls are the last thing it does: no frame. */
+HK_EXPORT void *hak_pool_get(hak_pool *pool)
+{
+	struct cache *cache = cache_seen(pool);
+	uint32_t left;
+	if (HK_UNLIKELY(!cache || !cache->len))
+		return get_one_slow(pool);
+	left = cache->len - 1;
+	hk_store(&cache->len, left);
+	return cache->object[left];
 }
 
 HK_EXPORT size_t hak_pool_get_burst(hak_pool *pool, void **objects, size_t count)
@@ -272,13 +290,20 @@ HK_NOINLINE static void put_slow(struct hak_pool *pool, struct cache *cache, voi
 	hk_store(&cache->len, rest + (uint32_t)count);
 }
 
+HK_NOINLINE static void put_one_slow(struct hak_pool *pool, void *object)
+{
+	hak_pool_put_bulk(pool, &object, 1);
+}
+
 HK_EXPORT void hak_pool_put(hak_pool *pool, void *object)
 {
-	struct cache *cache = cache_mine(pool);
+	struct cache *cache = cache_seen(pool);
+	uint32_t len;
 	if (HK_UNLIKELY(!cache || cache->len == cache->room))
-		return put_slow(pool, cache, &object, 1);
-	cache->object[cache->len] = object;
-	hk_store(&cache->len, cache->len + 1);
+		return put_one_slow(pool, object);
+	len = cache->len;
+	cache->object[len] = object;
+	hk_store(&cache->len, len + 1);
 }
 
 HK_EXPORT void hak_pool_put_bulk(hak_pool *pool, void *const *objects, size_t count)
