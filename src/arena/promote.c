@@ -11,7 +11,8 @@
 #include "arena/pool.h"
 #include "base/check.h"
 
-#define ROOM_MAX 4u /* chunks free at most: they become resident with the others */
+#define ROOM_MAX 4u     /* chunks free at most ... */
+#define PAGES_MIN 448u   /* ... and of 512 pages so many that were touched: the others become resident with them */
 #define A_SUPER 2u   /* promoted at most for each SuperSlab beyond the starters */
 #define MISSES_MAX 16u /* an older kernel, no huge pages free, or none wanted */
 
@@ -42,17 +43,18 @@ void hk_pool_outgrows_locked(struct hk_pool *pool, size_t index)
 static bool promote_one(struct hk_pool *pool)
 {
 	size_t index = find(pool);
-	int rc = -EINVAL;
+	uintptr_t base = hk_super_base(index);
+	bool dense, had = false;
 	if (index == HK_NO_SUPER)
 		return false;
 	hk_unlock(&pool->lock);
-	if (hk_os_has_thp() && !hk_os_advise_huge(hk_super_base(index), HK_SUPER_BYTES))
-		rc = hk_os_collapse(hk_super_base(index), HK_SUPER_BYTES);
+	dense = hk_os_resident_pages(base) >= PAGES_MIN;
+	if (dense && hk_os_has_thp() && !hk_os_advise_huge(base, HK_SUPER_BYTES))
+		had = !hk_os_collapse(base, HK_SUPER_BYTES);
 	hk_lock(&pool->lock);
-	if (rc || hk_super_at(index)->pool != pool) {
-		pool->promote_misses += rc != 0;
+	pool->promote_misses += dense && !had;
+	if (!had || hk_super_at(index)->pool != pool)
 		return false;
-	}
 	hk_super_at(index)->flags &= (uint8_t)~HK_SUPER_SMALL;
 	pool->count.promoted++;
 	return true;

@@ -125,6 +125,17 @@ bool hk_os_is_resident(uintptr_t where)
 	return !hk_sys_mincore((void *)where, 1, &in) && (in & 1);
 }
 
+unsigned hk_os_resident_pages(uintptr_t where)
+{
+	unsigned char in[HK_SUPER_BYTES / HK_PAGE_BYTES];
+	unsigned n = 0;
+	if (hk_sys_mincore((void *)where, HK_SUPER_BYTES, in))
+		return 0;
+	for (unsigned i = 0; i < sizeof(in); i++)
+		n += in[i] & 1;
+	return n;
+}
+
 int hk_os_move(uintptr_t from, uintptr_t to, size_t bytes)
 {
 	void *p = (void *)syscall(SYS_mremap, from, bytes, bytes, (long)(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP),

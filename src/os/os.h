@@ -49,6 +49,9 @@ bool hk_os_is_mapped(uintptr_t where);
 /* True if the page at WHERE has memory. */
 bool hk_os_is_resident(uintptr_t where);
 
+/* Pages of the 2 MiB at WHERE that are in memory; 0 where the kernel does not say. */
+unsigned hk_os_resident_pages(uintptr_t where);
+
 /* Moves the pages of FROM onto TO (both committed, same size), leaving FROM committed and zero. */
 int hk_os_move(uintptr_t from, uintptr_t to, size_t bytes);
 
