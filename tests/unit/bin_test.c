@@ -248,6 +248,39 @@ static void what_is_above_is_borrowed(void **state)
 	unit_audit();
 }
 
+static void run_over(struct hk_heap *heap, unsigned rounds)
+{
+	unit_as(heap);
+	for (unsigned round = 0; round < rounds; round++)
+		for (unsigned c = 2; c < 6; c++) {
+			unit_take(blocks, MOST, hk_classes[c].size);
+			unit_give(blocks, MOST);
+		}
+}
+
+/* The first heap leaves a third; what it has more than its share of when another comes goes back. */
+static void loans_are_shared(void **state)
+{
+	(void)state;
+	const size_t all = ARENA_MIB(1);
+	struct hk_heap *first = begin("HAKMEM_BIN_KIB=64 HAKMEM_BIN_EXTRA_MIB=1"), *second = unit_heap();
+	run_over(first, 40);
+	size_t alone = first->borrowed_bytes;
+	assert_true(alone > all / 4);
+	assert_true(alone <= 2 * (all - alone));
+	for (unsigned i = 0; i < 10; i++) {
+		run_over(second, 4);
+		run_over(first, 4);
+	}
+	assert_int_equal(first->borrowed_bytes + second->borrowed_bytes, hk_held_bytes);
+	assert_true(second->borrowed_bytes > 0);
+	assert_true(second->borrowed_bytes >= first->borrowed_bytes / 4);
+	assert_true(first->borrowed_bytes >= second->borrowed_bytes / 4);
+	struct hk_heap *heaps[] = {first, second};
+	unit_empty(heaps, 2);
+	unit_audit();
+}
+
 static void quiet_bins_go_back_to_the_first_cap(void **state)
 {
 	(void)state;
@@ -385,6 +418,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(frees_stay_below_the_cap),
 		cmocka_unit_test(caps_grow_up_to_the_ceiling),
 		cmocka_unit_test(what_is_above_is_borrowed),
+		cmocka_unit_test(loans_are_shared),
 		cmocka_unit_test(quiet_bins_go_back_to_the_first_cap),
 		cmocka_unit_test(bins_in_use_are_not_quiet),
 		cmocka_unit_test(refills_take_the_fullest),

@@ -176,6 +176,21 @@ static void starters_with_room_stay_small(void **state)
 	unit_audit();
 }
 
+/* Full of large blocks that are touched at their beginning alone. */
+static void starters_hardly_touched_stay_small(void **state)
+{
+	(void)state;
+	unit_start("HAKMEM_STARTER_MIB=4");
+	for (unsigned i = 0; i < 64; i++)
+		memset(take(1, 1, NULL), 1, HK_CHUNK_BYTES / 2);
+	for (unsigned i = 0; i < 4; i++)
+		take(31, 1, NULL); /* SuperSlabs behind the starters */
+	assert_int_equal(POOL->count.promoted, 0);
+	assert_int_equal(POOL->promote_misses, 0);
+	assert_int_equal(small_ones(), 2);
+	unit_audit();
+}
+
 /* The one with the fewest free chunks that has room: others can become empty. */
 static void fullest_first(void **state)
 {
@@ -311,6 +326,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(starters_grow_in_small_steps),
 		cmocka_unit_test(large_ones_skip_the_starters),
 		cmocka_unit_test(starters_are_promoted),
+		cmocka_unit_test(starters_hardly_touched_stay_small),
 		cmocka_unit_test(two_are_promoted_for_one_beyond),
 		cmocka_unit_test(starters_with_room_stay_small),
 		cmocka_unit_test(fullest_first),
