@@ -106,6 +106,25 @@ static void put(void *p)
 	hak_pool_put(pool, p);
 }
 
+static struct hak_pool_cache *cache;
+
+static int kept_start(size_t bytes, size_t count)
+{
+	int rc = pool_start(bytes, count);
+	cache = rc ? NULL : hak_pool_cache_mine(pool);
+	return rc;
+}
+
+static void *get_from(void)
+{
+	return hak_pool_get_from(pool, cache);
+}
+
+static void put_to(void *p)
+{
+	hak_pool_put_to(pool, cache, p);
+}
+
 static int get_bulk(void **p, unsigned n)
 {
 	return hak_pool_get_bulk(pool, p, n);
@@ -140,6 +159,14 @@ const struct hk_subject hk_subjects[] = {
 	 .pool_start = pool_start,
 	 .get = get,
 	 .put = put,
+	 .get_bulk = get_bulk,
+	 .put_bulk = put_bulk,
+	 .pool_end = pool_end},
+	{.name = "hak_pool_cache",
+	 .symbol = "hak_pool_cache_mine",
+	 .pool_start = kept_start,
+	 .get = get_from,
+	 .put = put_to,
 	 .get_bulk = get_bulk,
 	 .put_bulk = put_bulk,
 	 .pool_end = pool_end},

@@ -11,6 +11,8 @@
  * There are never more than `count` objects. A thread that finds its cache and the store empty fails, though others
  * may have some in their caches: an object that must be had at any time wants count >= used at most + threads * cache.
  * Caches of threads that end go back to the store.
+ * A worker that gets and puts often asks for its cache once (hak_pool_cache_mine), keeps it, and goes through it without
+ * a call: hak_pool_get_from, hak_pool_put_to.
  * Threads: get and put of any kind from any thread at any time, but not from a signal handler; create any time;
  * destroy, each and the arena's reset only while nobody uses the pool. In the child of a fork it may be used like
  * other private memory; what was in caches of other threads is lost there.
@@ -68,6 +70,37 @@ size_t hak_pool_get_burst(hak_pool *pool, void **objects, size_t count);
 
 /* Always has room. */
 void hak_pool_put_bulk(hak_pool *pool, void *const *objects, size_t count);
+
+/* What a thread keeps; the objects follow. Its thread alone may use it, through the functions below. */
+struct hak_pool_cache {
+	uint32_t length; /* objects in it */
+	uint32_t room;   /* that it may have */
+	void *reserved[2];
+};
+
+/* The calling thread's cache: the same until the thread ends or the pool is destroyed. NULL: it has none, for the pool
+ * was made with HAK_POOL_NO_CACHE, or no memory or place is left. */
+struct hak_pool_cache *hak_pool_cache_mine(hak_pool *pool);
+
+/* As hak_pool_get and hak_pool_put. CACHE is what hak_pool_cache_mine returned in this thread; may be NULL. */
+static inline void *hak_pool_get_from(hak_pool *pool, struct hak_pool_cache *cache)
+{
+	uint32_t left = cache ? cache->length : 0;
+	if (__builtin_expect(!left, 0))
+		return hak_pool_get(pool);
+	__atomic_store_n(&cache->length, --left, __ATOMIC_RELAXED); /* hak_pool_stats reads it */
+	return ((void **)(cache + 1))[left];
+}
+
+static inline void hak_pool_put_to(hak_pool *pool, struct hak_pool_cache *cache, void *object)
+{
+	if (__builtin_expect(!cache || cache->length == cache->room, 0)) {
+		hak_pool_put(pool, object);
+		return;
+	}
+	((void **)(cache + 1))[cache->length] = object;
+	__atomic_store_n(&cache->length, cache->length + 1, __ATOMIC_RELAXED);
+}
 
 /* Gives the calling thread's cache back to the store, as its end does. */
 void hak_pool_flush(hak_pool *pool);

@@ -29,6 +29,9 @@ struct cache {
 	void *object[];
 };
 
+_Static_assert(sizeof(struct cache) == sizeof(struct hak_pool_cache) &&
+	       offsetof(struct cache, room) == offsetof(struct hak_pool_cache, room), "what programs inline");
+
 struct slot {
 	uintptr_t owner; /* [A] thread word; written by that thread, or by nobody's when it forked */
 	struct cache *cache; /* [O] */
@@ -316,6 +319,11 @@ HK_EXPORT void hak_pool_put_bulk(hak_pool *pool, void *const *objects, size_t co
 	}
 	memcpy(cache->object + cache->len, objects, count * sizeof(*objects));
 	hk_store(&cache->len, cache->len + (uint32_t)count);
+}
+
+HK_EXPORT struct hak_pool_cache *hak_pool_cache_mine(hak_pool *pool)
+{
+	return (struct hak_pool_cache *)cache_mine(pool);
 }
 
 HK_EXPORT void hak_pool_flush(hak_pool *pool)

@@ -260,6 +260,49 @@ static void forked(void)
 	hak_pool_destroy(shared);
 }
 
+/* ---- through the thread's cache, inline ---- */
+
+static void *other_cache(void *arg)
+{
+	return hak_pool_cache_mine(arg);
+}
+
+static void by_cache(void)
+{
+	hak_pool *pool = make(POOL(.object_bytes = 64, .count = 100, .cache = 4)),
+		 *bare = make(POOL(.object_bytes = 64, .count = 2, .cache = HAK_POOL_NO_CACHE));
+	struct hak_pool_cache *cache = hak_pool_cache_mine(pool);
+	void *o[100], *other;
+	pthread_t t;
+	size_t i;
+
+	CHECK(cache && cache->length == 0 && cache->room == 8, "a new cache");
+	CHECK(hak_pool_cache_mine(pool) == cache, "it is the same");
+	for (i = 0; i < 100; i++) {
+		o[i] = hak_pool_get_from(pool, cache);
+		CHECK(o[i] && stats(pool).used == i + 1, "object %zu", i);
+	}
+	CHECK(!hak_pool_get_from(pool, cache) && errno == ENOBUFS, "one more than there are");
+	for (i = 0; i < 100; i++) {
+		hak_pool_put_to(pool, cache, o[i]);
+		CHECK(stats(pool).used == 99 - i && cache->length <= cache->room, "put %zu", i);
+	}
+	CHECK(hak_pool_get_from(pool, cache) == o[99], "the last one put comes first");
+	hak_pool_put_to(pool, NULL, o[99]);
+	CHECK(hak_pool_get(pool) == o[99], "without a cache at hand, the same one");
+	hak_pool_put_to(pool, cache, o[99]);
+	hak_pool_flush(pool);
+	CHECK(cache->length == 0 && stats(pool).stored == 100, "flush");
+	pthread_create(&t, NULL, other_cache, pool);
+	pthread_join(t, &other);
+	CHECK(other && other != cache, "another thread's");
+	CHECK(!hak_pool_cache_mine(bare), "a pool without caches");
+	hak_pool_put_to(bare, NULL, hak_pool_get_from(bare, NULL));
+	CHECK(stats(bare).stored == 2, "goes on without");
+	hak_pool_destroy(bare);
+	hak_pool_destroy(pool);
+}
+
 /* ---- misuse ---- */
 
 static void put_foreign(hak_pool *pool)
@@ -320,9 +363,11 @@ static const struct {
 static int misuse_one(size_t number)
 {
 	static const unsigned caches[] = {0, HAK_POOL_NO_CACHE};
+	static const size_t sizes_of[] = {136, 128}; /* a power of two is looked at in another way */
 
 	test_begin();
-	misuses[number / 2].run(make(POOL(.object_bytes = 136, .alignment = 8, .count = 100, .cache = caches[number % 2])));
+	misuses[number / 4].run(make(POOL(.object_bytes = sizes_of[number / 2 % 2], .alignment = 8, .count = 100,
+					  .cache = caches[number % 2])));
 	return 0;
 }
 
@@ -330,15 +375,16 @@ static void misuse(void)
 {
 	size_t i;
 
-	for (i = 0; i < 2 * COUNT_OF(misuses); i++)
-		must_abort("misuse_one", (int)i, misuses[i / 2].says);
+	for (i = 0; i < 4 * COUNT_OF(misuses); i++)
+		must_abort("misuse_one", (int)i, misuses[i / 4].says);
 }
 
 int main(int argc, char **argv)
 {
 	static const struct test_part parts[] = {
 		{"mistakes", mistakes}, {"sizes", sizes}, {"constructed", constructed}, {"in_an_arena", in_an_arena},
-		{"threads_end", threads_end}, {"many_threads", many_threads}, {"forked", forked}, {"misuse", misuse},
+		{"threads_end", threads_end}, {"many_threads", many_threads}, {"forked", forked}, {"by_cache", by_cache},
+		{"misuse", misuse},
 	};
 
 	if (argc == 3)
