@@ -7,9 +7,14 @@
 bool hk_slab_has_block(const struct hk_slab *slab, const void *p)
 {
 	const struct hk_class *c = &hk_classes[slab->class_index];
-	size_t offset = (uintptr_t)p - slab->base;
+	uintptr_t at = (uintptr_t)p, header = (uintptr_t)slab;
+	size_t offset = at - slab->base;
 	uint32_t i = hk_class_index(c, offset);
-	return i < c->blocks && (size_t)i * c->size == offset && hk_slab_was_carved(slab, i);
+	if (i >= c->blocks || (size_t)i * c->size != offset)
+		return false;
+	if (hk_load(&slab->carved) < c->blocks)
+		return hk_slab_was_carved(slab, i);
+	return slab->class_index >= HK_TINY_CLASSES || at >= header + sizeof(*slab) || at + c->size <= header;
 }
 
 uint32_t hk_slab_carved_blocks(const struct hk_slab *slab)

@@ -97,6 +97,11 @@ static void has_block_says_no_to_all_else(void **state)
 		for (size_t at = 0; at < bytes; at += 8)
 			yes += hk_slab_has_block(slab, (void *)(slab->base + at));
 		assert_int_equal(yes, count);
+		for (yes = 0; hk_slab_carve(slab, 20000, &count);)
+			;
+		for (size_t at = 0; at < bytes; at += 8)
+			yes += hk_slab_has_block(slab, (void *)(slab->base + at));
+		assert_int_equal(yes, hk_slab_carved_blocks(slab));
 		assert_false(hk_slab_has_block(slab, slab));
 		assert_false(hk_slab_has_block(slab, (void *)(slab->base + 1)));
 		assert_false(hk_slab_has_block(slab, (void *)(slab->base - hk_classes[c].size)));
