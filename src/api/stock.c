@@ -140,10 +140,15 @@ size_t hk_stock_pop(struct hk_stock *stock, void **out, size_t least, size_t mos
 /* For an offset that the stride divides, offset * inverse of the stride's odd part, turned right by its zeros, is the
  * quotient, and for any other a number that is larger than all of them (T. Granlund, P. Montgomery: Division by
  * invariant integers, 1994). So one compare is for bounds and divisibility. */
-HK_INLINE uint64_t index_of(const struct hk_stock *stock, const void *p)
+HK_INLINE uint64_t quotient(uint64_t offset, uint64_t inverse, unsigned zeros)
 {
-	uint64_t x = ((uintptr_t)p - stock->base) * stock->inverse;
-	return x >> stock->zeros | x << (64 - stock->zeros) % 64;
+	uint64_t x = offset * inverse;
+	return x >> zeros | x << (64 - zeros) % 64;
+}
+
+static uint64_t index_of(const struct hk_stock *stock, const void *p)
+{
+	return quotient((uintptr_t)p - stock->base, stock->inverse, stock->zeros);
 }
 
 static void must_be_objects(const struct hk_stock *stock, void *const *objects, size_t count)
@@ -158,21 +163,24 @@ static void must_be_objects(const struct hk_stock *stock, void *const *objects, 
  * none larger than the last one's. */
 HK_INLINE void fill_chunk(const struct hk_stock *stock, struct chunk *chunk, void *const *objects, size_t count)
 {
+	const uintptr_t base = stock->base; /* the compiler does not know that the stores below change none of these */
+	const uint64_t inverse = stock->inverse;
+	const unsigned zeros = stock->zeros;
 	uint64_t most = 0;
-	if (stock->inverse == 1) {
-		uint64_t last = (stock->count - 1) << stock->zeros, bits = 0, beyond = 0;
+	if (inverse == 1) {
+		uint64_t last = (stock->count - 1) << zeros, bits = 0, beyond = 0;
 		for (size_t i = 0; i < count; i++) {
-			uint64_t offset = (uintptr_t)objects[i] - stock->base;
+			uint64_t offset = (uintptr_t)objects[i] - base;
 			bits |= offset;
 			beyond |= last - offset;
 			hk_store(&chunk->object[i], objects[i]);
 		}
-		if (HK_UNLIKELY((bits & ((1ull << stock->zeros) - 1)) || (bits | beyond) >> 63))
+		if (HK_UNLIKELY((bits & ((1ull << zeros) - 1)) || (bits | beyond) >> 63))
 			must_be_objects(stock, objects, count);
 		return;
 	}
 	for (size_t i = 0; i < count; i++) {
-		uint64_t index = index_of(stock, objects[i]);
+		uint64_t index = quotient((uintptr_t)objects[i] - base, inverse, zeros);
 		most = index > most ? index : most;
 		hk_store(&chunk->object[i], objects[i]);
 	}

@@ -394,9 +394,10 @@ HK_INLINE void touch(struct hk_heap *heap, struct touched *t, struct hk_slab *sl
 static uint32_t flush(struct hk_heap *heap, unsigned c, struct hk_block *list, uint32_t count)
 {
 	struct touched t = {.count = 0};
+	struct hk_block *block = list;
 	uint32_t remote = 0, n = 0;
 	for (; list && n < count; n++) {
-		struct hk_block *block = list;
+		block = list;
 		struct hk_slab *slab = hk_slab_of(block, c);
 		list = block->next;
 		HK_CHECK(slab->class_index == c && hk_slab_has_block(slab, block), "free of a pointer inside a block", block);
@@ -411,7 +412,7 @@ static uint32_t flush(struct hk_heap *heap, unsigned c, struct hk_block *list, u
 		slab->live--;
 		touch(heap, &t, slab);
 	}
-	HK_CHECK(!list && n == count, "double free, or a corrupt list of free blocks", list);
+	HK_CHECK(!list && n == count, "double free, or a corrupt list of free blocks", list ? list : block);
 	while (t.count)
 		settle(heap, t.slab[--t.count]);
 	heap->count.flush_remote += remote;
