@@ -2,7 +2,7 @@
  * raw clone (no handler runs), by vfork and posix_spawn. A child allocates all sizes at once, frees
  * blocks of its parent, starts threads. Forks against stdio's locks: fork_stdio_test.c.
  * glibc by nature cannot serve a _Fork or clone child while other threads are in malloc.
- * time limit: 240 s, quick 90 s
+ * time limit: 240 s, quick 180 s
  */
 #define _GNU_SOURCE
 #include "support.h"
@@ -223,7 +223,7 @@ int main(void)
 	uintptr_t i;
 
 	test_begin();
-	test_watchdog(test_quick() ? 85 : 230);
+	test_watchdog(test_quick() ? 170 : 230);
 	leave_blocks(0);
 	for (i = 0; i < BUSY; i++)
 		CHECK(pthread_create(&t[i], NULL, busy, (void *)(i + 1)) == 0, "no thread");
