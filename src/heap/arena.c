@@ -12,7 +12,7 @@
 
 #define GROUP 16u /* arenas mapped at once */
 
-uint32_t hk_heaps_in_arenas;
+HK_AT_START uint32_t hk_heaps_in_arenas;
 static struct hk_lock lock;        /* lists of arenas and of their heaps; before any pool's lock */
 static struct hk_arena *unused;    /* [L:arenas] */
 static struct hk_heap *spare;      /* [L:arenas] heaps of arenas that ended, by arena_next */

@@ -20,21 +20,21 @@ HK_TLS struct hk_heap *hk_home_tls = &hk_heap_unborn;
 
 struct hk_heap *hk_heap_groups[HK_HEAPS_MAX / HK_HEAP_GROUP];
 uint8_t hk_heap_states[HK_HEAPS_MAX];
-uint32_t hk_heaps_made;
-uint32_t hk_heaps_parked;
-struct hk_heap *hk_shared_heaps[HK_NODES_MAX];
+HK_AT_START uint32_t hk_heaps_made;
+HK_AT_START uint32_t hk_heaps_parked;
+HK_AT_START struct hk_heap *hk_shared_heaps[HK_NODES_MAX];
 
 static struct hk_heap first_heaps[HK_HEAP_GROUP]; /* a small program maps nothing for them */
-static struct hk_lock start_lock, make_lock;
-static bool started;
-static uint64_t tag_seed;
-static uint64_t tags[HK_NODES_MAX]; /* [C] of each node's heaps */
-static pthread_key_t exit_key;
-static bool exit_key_made;
+HK_AT_START static struct hk_lock start_lock, make_lock;
+HK_AT_START static bool started;
+HK_AT_START static uint64_t tag_seed;
+HK_AT_START static uint64_t tags[HK_NODES_MAX]; /* [C] of each node's heaps */
+HK_AT_START static pthread_key_t exit_key;
+HK_AT_START static bool exit_key_made;
 
 uint64_t hk_heap_new_tag(void)
 {
-	static uint64_t count;
+	HK_AT_START static uint64_t count;
 	uint64_t x = tag_seed + (hk_add(&count, 1) + 1) * 0x9e3779b97f4a7c15ull; /* splitmix64, S. Vigna */
 	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
 	x = (x ^ x >> 27) * 0x94d049bb133111ebull;
@@ -46,8 +46,6 @@ static bool make_memory(uint32_t index)
 {
 	struct hk_heap **group = &hk_heap_groups[index / HK_HEAP_GROUP];
 	hk_lock(&make_lock);
-	if (!*group && index < HK_HEAP_GROUP)
-		hk_store_rel(group, first_heaps);
 	if (!*group) /* pairs with hk_heap_at */
 		hk_store_rel(group, hk_os_table(hk_align_up(sizeof(first_heaps), HK_PAGE_BYTES)));
 	hk_unlock(&make_lock);
@@ -103,6 +101,7 @@ static bool start(void)
 	hk_node_init();
 	if (hk_region_init())
 		return false;
+	hk_store_rel(&hk_heap_groups[0], first_heaps);
 	hk_os_entropy(seed);
 	tag_seed = seed[1] ^ hk_region.base;
 	be_nobodys(&hk_heap_unborn);

@@ -19,7 +19,7 @@
 
 #define KEPT_FD_MIN 100
 
-static struct stat first_stderr; /* [C] after hk_say_init; st_mode 0: it was closed */
+HK_AT_START static struct stat first_stderr; /* [C] after hk_say_init; st_mode 0: it was closed */
 static int kept_fd = -1;         /* [C] a copy of it, where HAKMEM_VERBOSE wants to speak at exit */
 
 void hk_say_init(void)

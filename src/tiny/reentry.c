@@ -6,7 +6,7 @@
 
 #define SPAN_BYTES (256u << 10) /* untouched but by such handlers */
 
-static char span[SPAN_BYTES] __attribute__((aligned(4096)));
+static char span[SPAN_BYTES] HK_CACHELINE;
 static size_t used;
 
 void *hk_reentry_alloc(size_t size, size_t align)

@@ -6,7 +6,8 @@
 For each function of ceilings.txt, along the way that a hit takes (conditional jumps fall through,
 a plain jmp is followed) from the entry to ret: at most that many instructions, no lock prefix or
 xchg, no call, no stack frame, no memory operand with an index (the bin's head must be plain (reg):
-only that is forwarded at near-zero latency), no 16-bit memory operand. What it does not do: time
+only that is forwarded at near-zero latency), no 16-bit memory operand. And what the first malloc
+writes begins on the one page of .data, which the loader writes in any case. What it does not do: time
 anything. Only x86-64 is read; other machines are skipped. Exit: 0 passed, 1 failed, 77 skipped.
 """
 import argparse
@@ -19,6 +20,7 @@ from pathlib import Path
 CEILINGS = Path(__file__).resolve().parent / "ceilings.txt"
 MEMORY = re.compile(r"(%[fg]s:)?(-?0x[0-9a-f]+)?\(([^)]*)\)")
 LINE = re.compile(r"^\s*([0-9a-f]+):\s+(\S+)\s*(.*)$")
+AT_START = ("hk_numa", "hk_options", "hk_heaps_made", "hk_shared_heaps", "first_stderr", "hk_pools")
 STACK = re.compile(r"^(push|pop|enter|leave)|%[re]?sp\b")
 MOST_STEPS = 200
 
@@ -52,6 +54,18 @@ def disassemble(lib, objdump):
             order.append(address)
     follows = dict(zip(order, order[1:]))
     return code, names, follows
+
+
+def off_the_first_page(lib, objdump):
+    """Variables of AT_START that do not begin on .data's first page, and what else is wrong, as lines."""
+    out = subprocess.run([objdump, "-t", "-h", lib], check=True, capture_output=True, text=True).stdout
+    data = re.search(r"^ *\d+ \.data +[0-9a-f]+ +([0-9a-f]+) ", out, re.M)
+    if not data:
+        return ["no .data"]
+    at = {m[2]: int(m[1], 16) for m in re.finditer(r"^([0-9a-f]+) .* (\S+)$", out, re.M)}
+    page = int(data[1], 16) >> 12
+    return [f"{name} is not on page {page:#x}, where .data is" for name in AT_START
+            if at.get(name, 0) >> 12 != page]
 
 
 def hot_path(code, follows, start):
@@ -134,6 +148,11 @@ def main():
         if bad and path:
             print("\n".join(f"    |     {op:8} {operands}" for op, operands in path))
         passed, failed = passed + (not bad), failed + bool(bad)
+    bad = off_the_first_page(args.lib, args.objdump)
+    print(f"{'FAILED' if bad else 'passed':7} {'first page':12}   what the first malloc writes begins on .data's")
+    for line in bad:
+        print(f"    | {line}")
+    passed, failed = passed + (not bad), failed + bool(bad)
     print(f"{passed} passed, {failed} failed, 0 skipped")
     return 1 if failed else 0
 
