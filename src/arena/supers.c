@@ -116,10 +116,10 @@ bool hk_starters_extend_locked(struct hk_pool *pool, unsigned chunks)
 	if (hk_stripe_extend(stripe, chunks * HK_CHUNK_BYTES))
 		return false;
 	struct hk_super *s = hk_super_at(index);
+	hk_store(&s->pool, pool); /* before the first read, which would take a page fault of its own */
 	if (s->state == HK_SUPER_NONE) {
 		s->state = HK_SUPER_CHUNKED;
 		s->flags = HK_SUPER_SMALL;
-		hk_store(&s->pool, pool);
 		pool->used_supers++;
 	} else {
 		hk_bucket_remove(pool, index);
