@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 
 #define NO_STARTERS "HAKMEM_STARTER_MIB=0"
+#define LARGE 180u /* SuperSlabs of a large heap */
 
 static char *take(unsigned count)
 {
@@ -126,6 +127,35 @@ static void what_was_in_use_of_late_stays(void **state)
 		hk_pool_span_free(POOL, p[i]);
 	assert_int_equal(POOL->warm_supers, 20);
 	unit_audit();
+}
+
+/* Half of a large heap is freed: WARM stay; all of it: LEFT. In SuperSlabs. */
+static void free_half(const char *options, size_t warm, size_t left)
+{
+	void *p[LARGE];
+	bool zero;
+	unit_start(options);
+	for (unsigned i = 0; i < LARGE; i++)
+		assert_non_null(p[i] = hk_pool_span_alloc(POOL, HK_SUPER_CHUNKS, 1, &zero));
+	for (unsigned i = 0; i < LARGE / 2; i++)
+		hk_pool_span_free(POOL, p[i]);
+	assert_int_equal(POOL->warm_supers, warm);
+	for (unsigned i = LARGE / 2; i < LARGE; i++)
+		hk_pool_span_free(POOL, p[i]);
+	assert_int_equal(POOL->warm_supers, left);
+	unit_audit();
+}
+
+static void as_much_as_is_in_use_may_be_free(void **state)
+{
+	(void)state;
+	free_half(NO_STARTERS, LARGE / 2, 64);
+}
+
+static void a_part_of_it_where_little_is_to_stay(void **state)
+{
+	(void)state;
+	free_half(NO_STARTERS " HAKMEM_WARM_MIB=32", LARGE / 2 / 4, 16);
 }
 
 static void decay_takes_what_is_old(void **state)
@@ -383,6 +413,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(neighbours_go_in_one_call),
 		cmocka_unit_test(warm_ones_stay_below_the_cap),
 		cmocka_unit_test(what_was_in_use_of_late_stays),
+		cmocka_unit_test(as_much_as_is_in_use_may_be_free),
+		cmocka_unit_test(a_part_of_it_where_little_is_to_stay),
 		cmocka_unit_test(decay_takes_what_is_old),
 		cmocka_unit_test(ticks_too_early_do_nothing),
 		cmocka_unit_test(trim_breaks_the_emptiest_first),
