@@ -11,7 +11,8 @@
 #define BATCH_BYTES 2048u          /* a refill goes on until it has that much ... */
 #define WHOLE_LIST 2u               /* a list of up to so many caps is taken whole, ... */
 #define WHOLE_MAX_BYTES 256u        /* ... and of such blocks any: in pieces, its order would be lost: see HK_CHAIN_BYTES */
-#define TOUCHED 8u                  /* slabs that a flush remembers */
+#define EMPTIED 8u                  /* slabs that a flush remembers */
+#define SHED_CAPS 32u               /* a long list is walked once for so many caps of blocks that it was over */
 #define MANY_HEAPS 128u
 #define OWN_MIN_BYTES (64u << 10)
 #define BORROW_BYTES (64u << 10)
@@ -373,28 +374,13 @@ void hk_bin_recount(struct hk_heap *heap, unsigned c)
 	hk_bin_grant(heap, c, n, 0);
 }
 
-struct touched {
-	struct hk_slab *slab[TOUCHED];
-	unsigned count;
-};
-
-HK_INLINE void touch(struct hk_heap *heap, struct touched *t, struct hk_slab *slab)
+/* Gives the first COUNT blocks of *FROM to their slabs, and leaves the rest there. How many were others'. */
+static uint32_t flush(struct hk_heap *heap, unsigned c, struct hk_block **from, uint32_t count)
 {
-	for (unsigned i = t->count; i--;)
-		if (t->slab[i] == slab)
-			return;
-	if (t->count == TOUCHED) {
-		while (t->count)
-			settle(heap, t->slab[--t->count]);
-	}
-	t->slab[t->count++] = slab;
-}
-
-/* Gives the COUNT blocks of LIST to their slabs; each slab's place in the lists is found once. How many were others'. */
-static uint32_t flush(struct hk_heap *heap, unsigned c, struct hk_block *list, uint32_t count)
-{
-	struct touched t = {.count = 0};
-	struct hk_block *block = list;
+	/* An emptied slab may be released, so it waits: a block that was freed twice leads back to it. */
+	struct hk_slab *emptied[EMPTIED];
+	unsigned waiting = 0;
+	struct hk_block *list = *from, *block = list;
 	uint32_t remote = 0, n = 0;
 	for (; list && n < count; n++) {
 		block = list;
@@ -406,15 +392,22 @@ static uint32_t flush(struct hk_heap *heap, unsigned c, struct hk_block *list, u
 			hk_remote_gather(heap, slab, block);
 			continue;
 		}
-		HK_CHECK(slab->live, "double free, or a corrupt list of free blocks", block);
+		HK_CHECK(slab->live && slab->free != block, "double free, or a corrupt list of free blocks", block);
 		block->next = slab->free;
 		slab->free = block;
 		slab->live--;
-		touch(heap, &t, slab);
+		if (HK_LIKELY(slab->live)) {
+			settle(heap, slab);
+			continue;
+		}
+		while (waiting == EMPTIED)
+			settle(heap, emptied[--waiting]);
+		emptied[waiting++] = slab;
 	}
-	HK_CHECK(!list && n == count, "double free, or a corrupt list of free blocks", list ? list : block);
-	while (t.count)
-		settle(heap, t.slab[--t.count]);
+	HK_CHECK(n == count, "double free, or a corrupt list of free blocks", block);
+	*from = list;
+	while (waiting)
+		settle(heap, emptied[--waiting]);
 	heap->count.flush_remote += remote;
 	heap->count.ss_local += n - remote;
 	return remote;
@@ -431,7 +424,10 @@ uint32_t hk_bin_cut(struct hk_heap *heap, unsigned c, uint32_t keep)
 		rest = split(rest, keep);
 	else
 		bin->head = NULL;
-	return flush(heap, c, rest, n - keep);
+	uint32_t others = flush(heap, c, &rest, n - keep);
+	HK_CHECK(!rest, "double free, or a corrupt list of free blocks", rest);
+	heap->classes[c].shed = 0;
+	return others;
 }
 
 /* What all heaps together may borrow: HAKMEM_BIN_EXTRA_MIB, but beyond 8 MiB no more than a sixteenth of the memory
@@ -547,15 +543,27 @@ void hk_bin_overflow(struct hk_heap *heap, unsigned c)
 	struct hk_class_state *cs = &heap->classes[c];
 	if (HK_UNLIKELY(is_over_share(heap)))
 		shrink(heap, c);
-	/* Nothing was taken meanwhile: the program frees, and walking to the middle is for nothing. From then on few at a
-	 * time go to their slabs, while the links that their frees wrote are still in the store buffer: a longer list of
-	 * cold blocks is read at the latency of memory, one after the other. */
-	uint32_t keep = heap->bins[c].pops ? cs->cap / 2 : 0;
+	struct hk_bin *bin = &heap->bins[c];
+	bool drains = !bin->pops; /* nothing was taken meanwhile: the program frees */
+	uint32_t n = hk_bin_length(heap, c), keep = drains ? 0 : cs->cap / 2, others;
 	cs->refills = 0;
 	heap->count.bin_flushed++;
-	uint32_t others = hk_bin_cut(heap, c, keep), budget = cs->cap - keep;
-	cs->draining = keep ? HK_DRAINS_NOT : others ? HK_DRAINS_OTHERS : HK_DRAINS_OWN;
-	if (!keep)
-		budget = others ? 0 : hk_min(budget, HK_DRAIN_BLOCKS);
-	hk_bin_grant(heap, c, keep, (int32_t)budget);
+	/* Of a long list the newest go, whose links are in the first cache: cold ones are read at the latency of memory,
+	 * one after the other. Now and then all of it is walked nevertheless, to see that it has its length. */
+	if (n - keep > 2 * HK_DRAIN_BLOCKS && n <= cs->cap + HK_DRAIN_BLOCKS && cs->shed < SHED_CAPS * cs->cap) {
+		keep = n - HK_DRAIN_BLOCKS;
+		others = flush(heap, c, &bin->head, HK_DRAIN_BLOCKS);
+		hk_bin_grant(heap, c, keep, 0);
+		cs->shed += HK_DRAIN_BLOCKS;
+	} else {
+		others = hk_bin_cut(heap, c, keep);
+		hk_bin_grant(heap, c, keep, 0);
+	}
+	cs->draining = !drains ? HK_DRAINS_NOT : others ? HK_DRAINS_OTHERS : HK_DRAINS_OWN;
+	if (!drains)
+		return hk_bin_grant(heap, c, keep, (int32_t)(cs->cap - keep));
+	if (!others)
+		return hk_bin_grant(heap, c, keep, (int32_t)hk_min(cs->cap - keep, HK_DRAIN_BLOCKS));
+	hk_bin_cut(heap, c, 0); /* from now on each passes at once */
+	hk_bin_grant(heap, c, 0, 0);
 }

@@ -33,10 +33,11 @@ void hk_bin_quiet(struct hk_heap *heap, unsigned c);
  * lock: the owner's words alone. */
 bool hk_bin_spent(struct hk_heap *heap, unsigned c);
 
-#define HK_DRAIN_BLOCKS 32u /* flushed at a time by a program that only frees */
+#define HK_DRAIN_BLOCKS 32u /* flushed at a time from a long list, or by a program that only frees */
 
-/* Cuts a bin that is over its cap to half of it, or empties it where nothing was taken meanwhile. A list that does not
- * have the length it should is fatal: a double free. */
+/* Makes room in a bin that is over its cap: takes the newest blocks off a long list, cuts a short one to half, or
+ * empties it where nothing was taken meanwhile. A list that is walked to its end, as a long one is now and then, and
+ * does not have the length it should is fatal: a double free. */
 void hk_bin_overflow(struct hk_heap *heap, unsigned c);
 
 /* Gives back what the heap borrowed for caps that have since fallen (HAKMEM_BIN_EXTRA_MIB). */

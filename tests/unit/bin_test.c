@@ -99,6 +99,45 @@ static void overflow_halves_or_empties(void **state)
 	}
 }
 
+/* Of a long list that is over its cap, the newest go and the rest stays; after so many caps all of it is walked. */
+static void long_lists_shed_their_newest(void **state)
+{
+	(void)state;
+	struct hk_heap *heap = begin("HAKMEM_BIN_KIB=32 HAKMEM_BIN_EXTRA_MIB=0");
+	const struct hk_class_state *cs = &heap->classes[2];
+	for (unsigned round = 0; round < 30; round++) { /* the cap grows */
+		unit_take(blocks, 4000, 48);
+		unit_give(blocks, 4000);
+	}
+	uint32_t cap = cs->cap, walked = 0;
+	assert_in_range(cap, 8 * HK_DRAIN_BLOCKS, MOST / 34);
+	unit_take(blocks, MOST, 48);
+	for (unsigned i = 0; i < MOST; i++) {
+		uint64_t cuts = heap->count.bin_flushed;
+		struct hk_block *oldest = heap->bins[2].head;
+		for (uint32_t n = HK_DRAIN_BLOCKS; oldest && --n;)
+			oldest = oldest->next;
+		uint32_t shed = cs->shed, before = hk_bin_length(heap, 2);
+		unit_give(blocks + i, 1);
+		if (heap->count.bin_flushed == cuts)
+			continue;
+		check_length(heap, 2);
+		if (before <= HK_DRAIN_BLOCKS) {
+			assert_int_equal(walked, 1); /* which emptied the bin; short lists since */
+		} else if (cs->shed) {
+			assert_int_equal(cs->shed, shed + HK_DRAIN_BLOCKS);
+			assert_int_equal(hk_bin_length(heap, 2), before + 1 - HK_DRAIN_BLOCKS);
+			assert_ptr_equal(heap->bins[2].head, oldest);
+		} else {
+			walked++;
+			assert_in_range(shed, 32 * cap, 33 * cap);
+			assert_int_equal(hk_bin_length(heap, 2), 0);
+		}
+	}
+	assert_int_equal(walked, 1);
+	unit_audit();
+}
+
 /* Blocks of other heaps stay where they are freed, but for those that may share a line with a neighbour. */
 static void others_blocks_stay(void **state)
 {
@@ -153,6 +192,31 @@ static void who_only_frees_passes_on(void **state)
 	unit_take(blocks, 3, 100);
 	unit_give(blocks, 3);
 	assert_true(heap->bins[c].head != NULL);
+	check_length(heap, c);
+	struct hk_heap *heaps[] = {owner, heap};
+	unit_empty(heaps, 2);
+	assert_int_equal(owner->slabs + heap->slabs, 0);
+	unit_audit();
+}
+
+/* The same of one whose bin was long before: nothing stays in it. */
+static void a_long_list_of_others_goes_too(void **state)
+{
+	(void)state;
+	struct hk_heap *owner = begin(NULL), *heap = unit_heap();
+	unsigned c = hk_class_of(100);
+	unit_as(heap);
+	for (unsigned round = 0; round < 30; round++) { /* the cap grows */
+		unit_take(blocks, 2000, 100);
+		unit_give(blocks, 2000);
+	}
+	assert_true(heap->classes[c].cap > 8 * HK_DRAIN_BLOCKS);
+	unit_as(owner);
+	unit_take(blocks, MOST, 100);
+	unit_as(heap);
+	unit_give(blocks, MOST);
+	assert_int_equal(heap->classes[c].draining, HK_DRAINS_OTHERS);
+	assert_null(heap->bins[c].head);
 	check_length(heap, c);
 	struct hk_heap *heaps[] = {owner, heap};
 	unit_empty(heaps, 2);
@@ -412,8 +476,10 @@ int main(int argc, char **argv)
 		cmocka_unit_test(length_is_exact),
 		cmocka_unit_test(cut_keeps_what_it_says),
 		cmocka_unit_test(overflow_halves_or_empties),
+		cmocka_unit_test(long_lists_shed_their_newest),
 		cmocka_unit_test(others_blocks_stay),
 		cmocka_unit_test(who_only_frees_passes_on),
+		cmocka_unit_test(a_long_list_of_others_goes_too),
 		cmocka_unit_test(own_blocks_among_others),
 		cmocka_unit_test(frees_stay_below_the_cap),
 		cmocka_unit_test(caps_grow_up_to_the_ceiling),
