@@ -17,7 +17,7 @@
 
 #define CLOCK_EVERY 32u
 #define TICK_MS 100u
-#define UNBORN_FREES 32u /* served one by one before the thread gets a heap */
+#define UNBORN_FREES 8u /* served one by one before the thread gets a heap */
 
 /* ---- the frame of every slow path ---- */
 
