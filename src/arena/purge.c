@@ -11,7 +11,7 @@
 #define REFUSED_MS 1000 /* a time is kept as an odd number, perhaps 1 ms ahead: differences have a sign */
 #define RANGES 16u                    /* merged ranges handed over in one go */
 #define DIRTY_MIN_CHUNKS 512u         /* 32 MiB of free chunks in partial SuperSlabs are normal */
-#define WARM_MIB_ALL 128ul            /* HAKMEM_WARM_MIB with which as much may be free as is in use, less: less */
+#define WARM_MIB_ALL 128ul            /* HAKMEM_WARM_MIB with which as much may be free as is in spans, less: less */
 #define SHED_MIN_CHUNKS 16u           /* a MiB needs no look at the cap */
 
 size_t hk_held_bytes;
@@ -40,20 +40,21 @@ static size_t used_chunks(const struct hk_pool *pool)
 }
 
 /* Chunks that may be free and resident, in warm SuperSlabs and in partial ones: as much as was in use of late, for a
- * program that frees all and begins again keeps its pages, and a small one stays small. A large one may have as much
- * free as is in use now: among blocks of many MiB holes are that large, and new pages are dearer than all else. What threads may hold in bins
+ * program that frees all and begins again keeps its pages, and a small one stays small. One of large blocks may
+ * have as much free as they take now: holes among them are that large, and new pages are dearer than all else. What threads may hold in bins
  * beyond their own share comes off the most that it may be, and a third of the slabs for what is free inside them: when
  * all sleep, nobody is awake to tidy up. */
 static size_t warm_cap(struct hk_pool *pool)
 {
-	size_t used = used_chunks(pool) << HK_CHUNK_SHIFT, warm_mib = (size_t)hk_options.warm_mib;
-	size_t most = hk_max(warm_mib << 20, used / WARM_MIB_ALL * hk_min(warm_mib, WARM_MIB_ALL));
+	size_t used = used_chunks(pool) << HK_CHUNK_SHIFT, spans = pool->span_chunks << HK_CHUNK_SHIFT;
+	size_t warm_mib = (size_t)hk_options.warm_mib, most = hk_max(warm_mib << 20, used / 8);
+	most = hk_max(most, spans / WARM_MIB_ALL * hk_min(warm_mib, WARM_MIB_ALL));
 	pool->used_peak_bytes = hk_max(pool->used_peak_bytes, used);
 	if (!pool->warm_cap_limit && pool->warm_supers > 8)
 		pool->warm_cap_limit = hk_os_memory_limit() / 8 / hk_region.nodes;
 	if (pool->warm_cap_limit)
 		most = hk_min(most, pool->warm_cap_limit);
-	size_t open = (used - (pool->span_chunks << HK_CHUNK_SHIFT)) / 3;
+	size_t open = (used - spans) / 3;
 	size_t cap = hk_max(hk_max(pool->used_peak_bytes, pool->used_peak_before), most / 4);
 	return hk_min(cap, most - hk_min(hk_load(&hk_held_bytes) + open, most / 2)) >> HK_CHUNK_SHIFT;
 }
