@@ -400,7 +400,7 @@ static uint32_t flush(struct hk_heap *heap, unsigned c, struct hk_block **from, 
 			settle(heap, slab);
 			continue;
 		}
-		while (waiting == EMPTIED)
+		if (waiting == EMPTIED)
 			settle(heap, emptied[--waiting]);
 		emptied[waiting++] = slab;
 	}
@@ -551,8 +551,12 @@ void hk_bin_overflow(struct hk_heap *heap, unsigned c)
 	/* Of a long list the newest go, whose links are in the first cache: cold ones are read at the latency of memory,
 	 * one after the other. Now and then all of it is walked nevertheless, to see that it has its length. */
 	if (n - keep > 2 * HK_DRAIN_BLOCKS && n <= cs->cap + HK_DRAIN_BLOCKS && cs->shed < SHED_CAPS * cs->cap) {
+		struct hk_block *list = bin->head;
+		bin->head = NULL; /* a signal handler must not be given what is a slab's already */
+		__atomic_signal_fence(__ATOMIC_SEQ_CST);
 		keep = n - HK_DRAIN_BLOCKS;
-		others = flush(heap, c, &bin->head, HK_DRAIN_BLOCKS);
+		others = flush(heap, c, &list, HK_DRAIN_BLOCKS);
+		bin->head = list;
 		hk_bin_grant(heap, c, keep, 0);
 		cs->shed += HK_DRAIN_BLOCKS;
 	} else {
