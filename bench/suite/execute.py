@@ -75,8 +75,9 @@ def pinned(pin, threads):
 class Settings:
     """How every program is started."""
 
-    def __init__(self, pin="none", numactl="", timeout=120):
+    def __init__(self, pin="none", numactl="", timeout=120, at_hand=0):
         self.pin, self.numactl, self.timeout = pin, numactl, timeout
+        self.at_hand = at_hand  # MiB of free memory to have at hand before each run
 
     def prefix(self):
         return ["numactl", *shlex.split(self.numactl)] if self.numactl else []

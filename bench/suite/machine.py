@@ -1,8 +1,9 @@
 """machine - where a run took place, and who else used the processors meanwhile.
 
-Reads /proc, /sys and asks tools for their versions; changes nothing.
+Reads /proc, /sys and asks tools for their versions; changes no setting.
 """
 import glob
+import mmap
 import os
 import platform
 import resource
@@ -50,6 +51,24 @@ def processor():
     }
 
 
+def page_reporting():
+    """Free blocks of 2^N pages and more go back to the host: N, or None where none do."""
+    order = read("/sys/module/page_reporting/parameters/page_reporting_order")
+    return int(order) if order.isdigit() and int(order) < 32 else None
+
+
+def have_at_hand(mib):
+    """Touches MIB on huge pages and gives them back, so that the next program's first touches find what the host
+    would have to bring back first."""
+    if not mib:
+        return
+    step = 2 << 20
+    with mmap.mmap(-1, mib << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as area:
+        area.madvise(mmap.MADV_HUGEPAGE)
+        for at in range(0, mib << 20, step):
+            area[at] = 1
+
+
 def memory():
     pages = {}
     for directory in sorted(glob.glob("/sys/kernel/mm/hugepages/hugepages-*")):
@@ -62,6 +81,7 @@ def memory():
         "swap": field_of("/proc/meminfo", "SwapTotal"),
         "thp": chosen(thp + "enabled"), "thp_defrag": chosen(thp + "defrag"),
         "thp_shmem": chosen(thp + "shmem_enabled"), "hugetlb_pages": pages,
+        "page_reporting": page_reporting(),
         "overcommit": read("/proc/sys/vm/overcommit_memory"),
         "address_randomization": read("/proc/sys/kernel/randomize_va_space"),
         "limits": {name: resource.getrlimit(kind)[0] for name, kind in (

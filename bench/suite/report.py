@@ -359,6 +359,12 @@ def proof_section(s):
             + (f"<ul class='soft'>{''.join(notes)}</ul>" if notes else ""))
 
 
+def reporting(memory, settings):
+    order, mib = memory.get("page_reporting"), settings.get("at_hand_mib", 0)
+    return ("" if order is None else f"; free blocks of 2^{order} pages go back to the host") \
+        + (f"; {mib} MiB touched and given back before each run" if mib else "")
+
+
 def machine_section(s):
     m, settings = s.record["machine"], s.record["settings"]
     cpu, memory = m["processor"], m["memory"]
@@ -369,7 +375,8 @@ def machine_section(s):
                           + (", virtual" if cpu["virtual"] else ""))),
         ("caches", esc(", ".join(f"{k} {v}" for k, v in cpu["caches"].items()))),
         ("memory", esc(f"{memory['total']}, available {memory['available']}, swap {memory['swap']}")),
-        ("huge pages", esc(f"THP {memory['thp']}, defrag {memory['thp_defrag']}; hugetlb: {pages}")),
+        ("huge pages", esc(f"THP {memory['thp']}, defrag {memory['thp_defrag']}; hugetlb: {pages}"
+                           + reporting(memory, settings))),
         ("kernel", esc(f"{m['kernel']}, {m['system']}; overcommit {memory['overcommit']}, address "
                        f"randomization {memory['address_randomization']}")),
         ("libc", esc(m["libc"])), ("compiler", esc(m["compiler"])), ("commit", esc(m["commit"])),

@@ -141,6 +141,7 @@ class RowRun:
             self.work = measure.Work(row, settings)
 
     def one(self, allocator, quick, sampled=False):
+        machine.have_at_hand(self.settings.at_hand)
         if self.work:
             return self.work.run(allocator, quick)
         return execute.run(self.row, allocator, self.settings, quick, sampled)

@@ -105,7 +105,7 @@ HK_EXPORT void *hak_memalign(size_t alignment, size_t size)
 	}
 	if (!hk_is_pow2(alignment))
 		alignment = alignment < HK_GRANULE ? HK_GRANULE : (size_t)2 << hk_log2(alignment - 1);
-	return hk_alloc_slow(size, alignment, NULL);
+	return hk_aligned_fast(size, alignment);
 }
 
 HK_EXPORT void *hak_aligned_alloc(size_t alignment, size_t size)
@@ -114,18 +114,27 @@ HK_EXPORT void *hak_aligned_alloc(size_t alignment, size_t size)
 		errno = EINVAL;
 		return NULL;
 	}
-	return hk_alloc_slow(size, alignment, NULL);
+	return hk_aligned_fast(size, alignment);
 }
 
-HK_EXPORT int hak_posix_memalign(void **out, size_t alignment, size_t size)
+HK_NOINLINE static int posix_memalign_slow(void **out, size_t alignment, size_t size)
 {
 	int saved = errno;
-	if (!hk_is_pow2(alignment) || alignment < sizeof(void *))
-		return EINVAL;
 	void *p = hk_alloc_slow(size, alignment, NULL);
 	errno = saved;
 	if (!p)
 		return ENOMEM;
+	*out = p;
+	return 0;
+}
+
+HK_EXPORT int hak_posix_memalign(void **out, size_t alignment, size_t size)
+{
+	if (!hk_is_pow2(alignment) || alignment < sizeof(void *))
+		return EINVAL;
+	void *p = hk_aligned_pop(size, alignment);
+	if (HK_UNLIKELY(!p))
+		return posix_memalign_slow(out, alignment, size);
 	*out = p;
 	return 0;
 }

@@ -52,6 +52,13 @@ static bool make_memory(uint32_t index)
 	return *group != NULL;
 }
 
+void hk_heap_tag(struct hk_heap *heap)
+{
+	heap->pool_tag = tags[heap->node];
+	heap->tag_mask = hk_heap_mask(heap->index);
+	heap->tag = heap->pool_tag & heap->tag_mask;
+}
+
 struct hk_heap *hk_heap_make(unsigned node)
 {
 	uint32_t index = hk_load(&hk_heaps_made);
@@ -61,10 +68,8 @@ struct hk_heap *hk_heap_make(unsigned node)
 	} while (!hk_cas_acq(&hk_heaps_made, &index, index + 1));
 	struct hk_heap *heap = hk_heap_at(index);
 	heap->index = index;
-	heap->pool_tag = tags[node];
-	heap->tag_mask = hk_heap_mask(index);
-	heap->tag = heap->pool_tag & heap->tag_mask;
 	hk_store(&heap->node, (uint8_t)node);
+	hk_heap_tag(heap);
 	heap->pool = &hk_pools[node];
 	return heap;
 }
@@ -166,7 +171,8 @@ static struct hk_heap *claim(unsigned node)
 /* A heap of pool NODE for the calling thread: one that a thread left, or a new one; NULL: none left. */
 static struct hk_heap *obtain(unsigned node)
 {
-	struct hk_heap *heap = claim(node);
+	bool young = hk_youth_is_due();
+	struct hk_heap *heap = young ? NULL : claim(node);
 	if (!heap) {
 		heap = hk_heap_make(node);
 		if (!heap)
@@ -179,6 +185,8 @@ static struct hk_heap *obtain(unsigned node)
 	heap->pushes = 0;
 	memset(heap->seats, 0, sizeof(heap->seats)); /* of the thread that had it before */
 	heap->ticked_ms = hk_os_clock_ms();
+	if (HK_UNLIKELY(young))
+		hk_youth_begin(heap);
 	return heap;
 }
 

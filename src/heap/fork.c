@@ -14,6 +14,8 @@
 #include "heap/process.h"
 #include "os/os.h"
 
+#define FREES_ENOUGH (1u << 31) /* for a heap to be born at the first one */
+
 enum { WIPED, WHOLE = HK_FORK_WHOLE, REPAIRING };
 
 static uint32_t no_word = WHOLE;
@@ -95,6 +97,11 @@ HK_COLD static void repair(void)
 	hk_lent_locks_reset();
 	hk_slab_locks_reset();
 	hk_arenas_repair(me, alone);
+	if (alone && hk_youth_fork(me)) { /* its heap is one of a vanished thread now */
+		hk_heap_take(&hk_heap_unborn);
+		hk_unborn_frees = FREES_ENOUGH;
+		me = NULL;
+	}
 	for (unsigned i = 0; i < hk_region.stripes; i++)
 		repair_pool(&hk_pools[i]);
 	for (uint32_t i = 0; i < made; i++)

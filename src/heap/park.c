@@ -85,6 +85,7 @@ void hk_heaps_recount_stock(void)
 void hk_heap_settle(struct hk_heap *heap)
 {
 	if (heap->orphan) {
+		hk_youth_retag(heap);
 		hk_remote_flush(heap, true); /* before anything is gathered: rooms may be wrong */
 		for (unsigned c = 0; c < HK_CLASSES; c++)
 			hk_bin_recount(heap, c);
@@ -101,6 +102,7 @@ void hk_heap_park(struct hk_heap *heap)
 {
 	hk_fork_check();
 	hk_lock(&heap->lock);
+	hk_youth_end(heap);
 	stock(heap);
 	hk_remote_flush(heap, false);
 	heap->count.heap_parks++;

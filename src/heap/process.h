@@ -16,6 +16,9 @@ bool hk_process_init(void);
 /* Changes the calling thread's heap HEAP, which is not busy, for one of pool NODE. The one it has now. */
 struct hk_heap *hk_heap_move(struct hk_heap *heap, unsigned node);
 
+/* Gives HEAP the tag and the mask that heaps of its pool have. */
+void hk_heap_tag(struct hk_heap *heap);
+
 /* A new heap of pool NODE in state NONE with memory and a tag; NULL: none left. */
 struct hk_heap *hk_heap_make(unsigned node);
 
@@ -45,6 +48,18 @@ uint64_t hk_heap_new_tag(void);
 /* Between park.c, birth.c, fork.c and arena.c: HOME's thread ends, or goes on with TO; a forked child. */
 void hk_arenas_leave(struct hk_heap *home, struct hk_heap *to);
 void hk_arenas_repair(struct hk_heap *home, bool alone);
+
+/* A forked child's heap, youth.c. In the child, whose thread had ME: false if it must go on with that. */
+bool hk_youth_fork(struct hk_heap *me);
+/* The calling thread's next heap shall be a young one: a new one that hk_youth_begin was called for. */
+bool hk_youth_is_due(void);
+void hk_youth_begin(struct hk_heap *heap);
+/* Under the heap's lock: its youth is over, if it is young; if it was long enough; for a heap whose thread vanished. */
+void hk_youth_end(struct hk_heap *heap);
+void hk_youth_tick(struct hk_heap *heap, uint32_t now_ms);
+void hk_youth_retag(struct hk_heap *heap);
+/* Blocks that were freed and wait for its end. */
+uint32_t hk_youth_noted(void);
 
 /* Between birth.c and fork.c: makes the word that tells a child; opens the locks in a child. */
 void hk_fork_start(void);

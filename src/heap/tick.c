@@ -22,6 +22,7 @@ void hk_heap_tick(struct hk_heap *heap, uint32_t now_ms)
 	heap->ticked_ms = now_ms;
 	heap->count.ticks++;
 	hk_lock(&heap->lock);
+	hk_youth_tick(heap, now_ms);
 	for (unsigned c = 0; c < HK_CLASSES; c++) {
 		struct hk_class_state *cs = &heap->classes[c];
 		const struct hk_bin *bin = &heap->bins[c];
@@ -51,6 +52,7 @@ static void trim_heap(struct hk_heap *heap, bool mine)
 	}
 	enum hk_heap_state state = hk_heap_state(heap);
 	if (mine) {
+		hk_youth_end(heap);
 		for (unsigned c = 0; c < HK_CLASSES; c++)
 			hk_bin_quiet(heap, c);
 		hk_bins_give_back(heap);

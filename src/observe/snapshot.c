@@ -105,5 +105,6 @@ void hk_snapshot(struct hk_snapshot *out)
 		out->heaps_quarantined += state == HK_HEAP_QUARANTINED;
 		read_heap(out, hk_heap_at(i));
 	}
+	out->free_blocks += hk_youth_noted();
 	out->region_bytes = hk_region_reserved();
 }

@@ -225,8 +225,12 @@ static struct hk_block *slab_take(struct hk_heap *heap, struct hk_slab *slab, ui
 static struct hk_slab *slab_new(struct hk_heap *heap, unsigned c)
 {
 	struct hk_pool *home = hk_heap_pool(heap), *pool;
-	struct hk_slab *slab = heap->arena ? NULL : hk_heap_adopt(heap, c, false);
-	bool parked = slab != NULL;
+	struct hk_slab *slab = HK_UNLIKELY(heap->young) ? hk_youth_slab(heap, c) : NULL;
+	bool parked = false;
+	if (!slab && !heap->arena) {
+		slab = hk_heap_adopt(heap, c, false);
+		parked = slab != NULL;
+	}
 	if (!slab)
 		slab = hk_slab_new(home, c, heap);
 	if (!slab) { /* the node has no more: what others have, from the nearest on */

@@ -107,6 +107,7 @@ struct hk_heap {
 	uint8_t drift;                   /* [O] slow paths in a row that ran nearer to another pool */
 	uint8_t node;                    /* [C] of a life: number of the node's pool */
 	bool orphan;                     /* [L:heap] bins and slots of a thread that a fork left behind */
+	bool young;                      /* [O] a forked child's first: see youth.c */
 	uint64_t policy_mask;            /* [O] pools that the thread asked for; 0: the process's */
 	struct hk_bin bins[HK_CLASSES];  /* [O] 16-byte aligned: none crosses a line */
 	struct hk_slot slots[HK_SLOTS];  /* [O] */
@@ -234,6 +235,13 @@ HK_INLINE void hk_fork_check(void)
 /* A slab with room of class C from a parked heap of the same node, or of another (FAR), now HEAP's; or
  * NULL. HEAP's lock is held. */
 struct hk_slab *hk_heap_adopt(struct hk_heap *heap, unsigned c, bool far);
+
+/* For a young heap, whose lock is held: a slab of class C of its own, in no list. NULL: its youth is over, or memory. */
+struct hk_slab *hk_youth_slab(struct hk_heap *heap, unsigned c);
+
+/* Takes a block of SLAB that a young heap's thread frees, and does not touch it. False: it is of a thread of the child's,
+ * or there were too many. */
+bool hk_youth_note(struct hk_heap *heap, const struct hk_slab *slab, void *p);
 
 /* Up to WANT blocks of class C from the node's shared heap, linked; their number to *COUNT. */
 struct hk_block *hk_shared_take(unsigned node, unsigned c, uint32_t want, uint32_t *count);

@@ -18,6 +18,21 @@ void *hk_malloc_slow(size_t size);
 void hk_free_slow(void *p);
 void hk_free_spent(struct hk_heap *heap, struct hk_bin *bin);
 
+/* SIZE bytes aligned to ALIGN, a power of two. Where ZERO is not NULL, *ZERO says whether the block
+ * reads as zero already. NULL and ENOMEM. */
+void *hk_alloc_slow(size_t size, size_t align, bool *zero);
+
+/* The bin's block that was freed last, or NULL. */
+HK_INLINE struct hk_block *hk_bin_pop(struct hk_bin *bin)
+{
+	struct hk_block *block = bin->head;
+	if (HK_LIKELY(block)) {
+		bin->head = block->next;
+		bin->pops++;
+	}
+	return block;
+}
+
 HK_INLINE void *hk_malloc_fast(size_t size)
 {
 	struct hk_heap *heap = hk_heap_tls;
@@ -27,12 +42,24 @@ HK_INLINE void *hk_malloc_fast(size_t size)
 	/* A bin is as large as a granule: the class's number need not be computed. */
 	struct hk_bin *bin = (struct hk_bin *)((char *)heap->bins + (last & ~(size_t)(HK_GRANULE - 1)));
 	HK_IN_REGISTER(bin);
-	struct hk_block *block = bin->head;
-	if (HK_UNLIKELY(!block))
-		return hk_malloc_slow(size);
-	bin->head = block->next;
-	bin->pops++;
-	return block;
+	struct hk_block *block = hk_bin_pop(bin);
+	return HK_LIKELY(block) ? block : hk_malloc_slow(size);
+}
+
+/* A block from the bin, or NULL. Classes from 2^b on are multiples of 2^(b-2), and the multiples of 2^(b-1) there
+ * are classes: the class of a multiple of ALIGN is one as well. What overflows becomes 0. */
+HK_INLINE void *hk_aligned_pop(size_t size, size_t align)
+{
+	size_t bytes = (size + align - 1) & -align;
+	if (HK_LIKELY(bytes - 1 < HK_MEDIUM_MAX && align <= HK_CHUNK_BYTES))
+		return hk_bin_pop(&hk_heap_tls->bins[hk_class_of(bytes)]);
+	return NULL;
+}
+
+HK_INLINE void *hk_aligned_fast(size_t size, size_t align)
+{
+	void *p = hk_aligned_pop(size, align);
+	return HK_LIKELY(p) ? p : hk_alloc_slow(size, align, NULL);
 }
 
 HK_INLINE void hk_free_fast(void *p)

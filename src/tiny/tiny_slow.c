@@ -69,9 +69,7 @@ static unsigned class_for(size_t size, size_t align)
 		return HK_CLASSES;
 	if (align <= HK_GRANULE)
 		return hk_class_of(size);
-	/* Classes from 2^b on are multiples of 2^(b-2), and the multiples of 2^(b-1) there are classes: the class of a
-	 * multiple of ALIGN is one as well. */
-	return hk_class_of(hk_align_up(size, align));
+	return hk_class_of(hk_align_up(size, align)); /* see hk_aligned_pop */
 }
 
 /* A block of pool NODE from its shared heap, or a span. */
@@ -162,12 +160,9 @@ void *hk_alloc_in(struct hk_heap *heap, size_t size, size_t align, bool *zero)
 		return out_of_memory();
 	}
 	unsigned c = class_for(size, align);
-	if (HK_LIKELY(c < HK_CLASSES && heap->bins[c].head)) {
-		struct hk_block *block = heap->bins[c].head;
-		heap->bins[c].head = block->next;
-		heap->bins[c].pops++;
+	struct hk_block *block = c < HK_CLASSES ? hk_bin_pop(&heap->bins[c]) : NULL;
+	if (HK_LIKELY(block))
 		return block;
-	}
 	if (HK_UNLIKELY(is_busy(heap))) {
 		heap->count.early_reentry++;
 		if (heap->arena)
@@ -192,13 +187,9 @@ HK_NOINLINE void *hk_malloc_slow(size_t size)
 {
 	/* Above 1 KiB the class takes some arithmetic; a bin that has a block is still all it needs. */
 	if (HK_LIKELY(size - 1 < HK_MEDIUM_MAX)) {
-		struct hk_bin *bin = &hk_heap_mine()->bins[hk_class_of(size)];
-		struct hk_block *block = bin->head;
-		if (HK_LIKELY(block)) {
-			bin->head = block->next;
-			bin->pops++;
+		struct hk_block *block = hk_bin_pop(&hk_heap_mine()->bins[hk_class_of(size)]);
+		if (HK_LIKELY(block))
 			return block;
-		}
 	}
 	return hk_alloc_slow(size, HK_GRANULE, NULL);
 }
@@ -312,6 +303,10 @@ static void free_block(struct hk_heap *heap, struct hk_slab *slab, void *p)
 	}
 	if (hk_load(&slab->heap) == heap)
 		return push_own(heap, slab->class_index, p);
+	if (HK_UNLIKELY(heap->young) && hk_youth_note(heap, slab, p)) {
+		errno = saved;
+		return;
+	}
 	if (keeps(heap, slab, p))
 		return push_own(heap, slab->class_index, p);
 	enter(heap);

@@ -4,11 +4,7 @@
 
 #include "tiny/tiny_fast.h"
 
-/* SIZE bytes aligned to ALIGN, a power of two. Where ZERO is not NULL, *ZERO says whether the block
- * reads as zero already. NULL and ENOMEM. */
-void *hk_alloc_slow(size_t size, size_t align, bool *zero);
-
-/* The same from HEAP, which is the calling thread's; after hk_fork_check. */
+/* hk_alloc_slow from HEAP, which is the calling thread's; after hk_fork_check. */
 void *hk_alloc_in(struct hk_heap *heap, size_t size, size_t align, bool *zero);
 
 /* SIZE bytes from pool NODE, wherever the thread is; from the nearest one where it has no memory. */

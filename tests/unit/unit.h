@@ -49,7 +49,10 @@ struct hk_heap *unit_as(struct hk_heap *heap);
 /* Both audits; a failure of the case where they find something. */
 void unit_audit(void);
 
-/* RUN(ARG) in a fork must abort with a line on standard error that contains TEXT. */
+/* As in a forked child that has not looked yet: lets it look. */
+void unit_wipe(void);
+
+/* RUN(ARG) in a fork, on the heap that the calling thread has, must abort with a line on standard error that contains TEXT. */
 void unit_must_abort(void (*run)(void *), void *arg, const char *text);
 
 /* Runs RUN(ARG) in a fork and keeps what it wrote to standard error in TEXT; its wait status. */

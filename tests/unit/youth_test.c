@@ -1,0 +1,306 @@
+/* youth_test.c - src/heap/youth.c: what a forked child writes to, and when its heap becomes one like others. */
+#include "unit.h"
+
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "observe/snapshot.h"
+
+#define PARENTS 3000 /* blocks, of 16 bytes to 20 KiB: tiny and medium slabs */
+#define MARK 0x5a
+
+static struct hk_heap *parent, *child;
+static char *theirs[PARENTS];
+static uint64_t seed;
+
+static size_t any_size(void)
+{
+	return 16 + unit_random(&seed) % (unit_random(&seed) % 50 ? 600 : 20000);
+}
+
+static struct hk_pool *small_pool(void)
+{
+	return &hk_pools[hk_region.nodes];
+}
+
+static bool is_untouched(const char *p)
+{
+	for (unsigned i = 0; i < 16; i++)
+		if (p[i] != MARK)
+			return false;
+	return true;
+}
+
+/* The parent has blocks, some of them free, in its bins; then its child has looked. */
+static void begin(void)
+{
+	seed = 5;
+	unit_start("HAKMEM_STARTER_MIB=0");
+	for (unsigned i = 0; i < PARENTS; i++)
+		theirs[i] = memset(hak_malloc(any_size()), MARK, 16);
+	for (unsigned i = 0; i < PARENTS; i += 3)
+		hak_free(theirs[i]);
+	parent = hk_heap_mine();
+	unit_wipe();
+	assert_ptr_equal(hk_heap_mine(), &hk_heap_unborn);
+	assert_int_equal(hk_heap_state(parent), HK_HEAP_PARKED);
+}
+
+/* Like begin, and the child's thread has its heap. */
+static void begin_born(void)
+{
+	begin();
+	assert_non_null(hak_malloc(1));
+	child = hk_heap_mine();
+	assert_ptr_not_equal(child, parent);
+	assert_true(child->young);
+}
+
+/* Frees those of the parent's blocks in [FROM, TO) that it did not free. */
+static void free_theirs(unsigned from, unsigned to)
+{
+	for (unsigned i = from; i < to; i++)
+		if (i % 3)
+			hak_free(theirs[i]);
+}
+
+static void all_is_well(void)
+{
+	struct hk_snapshot s;
+	hk_snapshot(&s);
+	assert_true(s.malloc_blocks >= s.free_blocks);
+	unit_audit();
+	assert_int_equal(hk_pool_audit(small_pool()), 0);
+}
+
+static void expect_grown(void)
+{
+	assert_false(child->young);
+	assert_int_equal(hk_youth_noted(), 0);
+	assert_int_equal(child->tag, child->pool_tag & hk_heap_mask(child->index));
+	all_is_well();
+}
+
+static void what_it_gets_is_new(void **state)
+{
+	(void)state;
+	begin();
+	for (unsigned i = 0; i < 2000; i++) {
+		void *p = hak_malloc(any_size());
+		assert_ptr_equal(hk_pool_of(p), small_pool());
+		assert_ptr_equal(hk_find(p).slab->heap, hk_heap_mine());
+	}
+	assert_int_equal(hk_heap_mine()->count.refill_parked, 0);
+	assert_int_equal(hk_heap_mine()->count.refill_shared, 0);
+	assert_true(parent->orphan);
+	all_is_well();
+}
+
+static void what_it_frees_of_its_parents_is_not_touched(void **state)
+{
+	struct hk_snapshot before, after;
+	(void)state;
+	begin();
+	hk_snapshot(&before);
+	free_theirs(0, PARENTS); /* the first one makes the heap */
+	assert_int_equal(hk_youth_noted(), PARENTS - PARENTS / 3);
+	for (unsigned i = 0; i < PARENTS; i++)
+		if (i % 3)
+			assert_true(is_untouched(theirs[i]));
+	hk_snapshot(&after);
+	assert_int_equal(after.free_blocks - before.free_blocks, PARENTS - PARENTS / 3);
+	assert_true(parent->orphan);
+	/* then all goes home */
+	child = hk_heap_mine();
+	hk_heaps_trim(0);
+	expect_grown();
+	hk_snapshot(&after);
+	assert_int_equal(after.free_blocks - before.free_blocks, PARENTS - PARENTS / 3);
+	assert_int_equal(after.slab_live_bytes, 0);
+	assert_false(parent->orphan);
+}
+
+static void its_own_blocks_are_freed_as_ever(void **state)
+{
+	void *p[10];
+	(void)state;
+	begin_born();
+	unit_take(p, COUNT_OF(p), 300);
+	for (unsigned i = 0; i < COUNT_OF(p); i++)
+		hak_free(p[i]);
+	assert_int_equal(hk_youth_noted(), 0);
+	uint32_t pops = child->bins[(300 - 1) / HK_GRANULE].pops;
+	void *again = hak_malloc(300);
+	assert_ptr_equal(again, p[COUNT_OF(p) - 1]);
+	assert_int_equal(child->bins[(300 - 1) / HK_GRANULE].pops, pops + 1);
+	all_is_well();
+}
+
+static void blocks_of_its_other_threads_go_to_them(void **state)
+{
+	void *p[40];
+	(void)state;
+	begin_born();
+	struct hk_heap *other = unit_heap();
+	unit_as(other);
+	unit_take(p, COUNT_OF(p), 300);
+	unit_as(child);
+	unit_give(p, COUNT_OF(p));
+	assert_int_equal(hk_youth_noted(), 0);
+	hk_remote_flush(child, false);
+	unit_drain(other);
+	assert_int_equal(other->count.ss_remote_drained, COUNT_OF(p));
+	all_is_well();
+}
+
+static void many_frees_end_it(void **state)
+{
+	enum { MANY = 9000 };
+	static void *p[MANY];
+	(void)state;
+	unit_start("HAKMEM_STARTER_MIB=0");
+	unit_take(p, MANY, 64);
+	parent = hk_heap_mine();
+	unit_wipe();
+	for (unsigned i = 0; i < 8192; i++)
+		hak_free(p[i]);
+	child = hk_heap_mine();
+	assert_true(child->young);
+	assert_int_equal(hk_youth_noted(), 8192);
+	hak_free(p[8192]);
+	expect_grown();
+	unit_give(p + 8193, MANY - 8193);
+	all_is_well();
+}
+
+static void many_slabs_end_it(void **state)
+{
+	(void)state;
+	begin_born();
+	free_theirs(0, 300);
+	void *first = hak_malloc(5000);
+	unsigned n = 1;
+	for (; child->young && n < 10000; n++)
+		assert_non_null(hak_malloc(5000));
+	assert_true(n > 200 * HK_CHUNK_BYTES / 5120 && n < 260 * HK_CHUNK_BYTES / 5120);
+	expect_grown();
+	/* from here on as any thread */
+	for (unsigned i = 0; i < 3 * PARENTS; i++)
+		assert_non_null(hak_malloc(any_size()));
+	assert_true(child->count.refill_parked > 0);
+	/* and what it took in its youth is its own still */
+	assert_ptr_equal(hk_find(first).slab->heap, child);
+	all_is_well();
+}
+
+static void time_ends_it(void **state)
+{
+	(void)state;
+	begin_born();
+	free_theirs(0, 300);
+	hk_heap_tick(child, hk_os_clock_ms() + 500);
+	assert_true(child->young);
+	hk_heap_tick(child, hk_os_clock_ms() + 1500);
+	expect_grown();
+}
+
+static void the_threads_end_ends_it(void **state)
+{
+	void *p[100];
+	(void)state;
+	begin_born();
+	unit_take(p, COUNT_OF(p), 64);
+	free_theirs(0, 300);
+	hk_heap_take(&hk_heap_dead);
+	hk_heap_park(child);
+	expect_grown();
+	/* its slabs are like others' now: by the tag of the pool, a free in any thread */
+	assert_int_equal(hk_find(p[0]).slab->tag, hk_slab_tag(hk_find(p[0]).slab, child));
+}
+
+static void a_childs_child(void **state)
+{
+	void *p[100];
+	(void)state;
+	begin_born();
+	unit_take(p, COUNT_OF(p), 64);
+	free_theirs(0, 300);
+	unit_wipe();
+	assert_int_equal(hk_youth_noted(), 200);
+	free_theirs(300, 600);
+	unit_give(p, COUNT_OF(p)); /* the child's: its parent's, here */
+	struct hk_heap *grandchild = hk_heap_mine();
+	assert_ptr_not_equal(grandchild, child);
+	assert_true(grandchild->young && child->young && child->orphan);
+	assert_int_equal(hk_youth_noted(), 500);
+	hk_heaps_trim(0);
+	assert_false(grandchild->young);
+	expect_grown();
+	assert_int_equal(hk_find(theirs[1]).slab ? hk_find(theirs[1]).slab->heap != child : 1, 1);
+	/* both are claimed by new threads, as whole heaps */
+	unit_as(&hk_heap_unborn);
+	assert_non_null(hk_heap_birth());
+	all_is_well();
+}
+
+static void double_free(void *p)
+{
+	hak_free(p);
+	hak_free(p);
+}
+
+static void misuse_is_fatal(void **state)
+{
+	(void)state;
+	begin_born();
+	unit_must_abort(double_free, theirs[1], "double free");
+	hak_free(theirs[1]);
+	unit_must_abort(double_free, theirs[2] + 16, "inside a block");
+}
+
+/* A real fork: of the parent's pages, few are written to. */
+static void a_real_child(void **state)
+{
+	(void)state;
+	seed = 5;
+	unit_start(NULL);
+	for (unsigned i = 0; i < PARENTS; i++)
+		theirs[i] = memset(hak_malloc(any_size()), MARK, 16);
+	parent = hk_heap_mine();
+	pid_t pid = fork();
+	if (!pid) {
+		bool good = true;
+		for (unsigned i = 0; i < PARENTS; i++)
+			hak_free(theirs[i]);
+		for (unsigned i = 0; i < PARENTS; i++)
+			good = good && is_untouched(theirs[i]) && hak_malloc(any_size());
+		_exit(good && hk_youth_noted() == PARENTS && !hk_heaps_audit() ? 0 : 1);
+	}
+	int status;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_ptr_equal(hk_heap_mine(), parent); /* which knows nothing of it */
+	assert_false(parent->young);
+	for (unsigned i = 0; i < PARENTS; i++)
+		hak_free(theirs[i]);
+	unit_audit();
+}
+
+int main(int argc, char **argv)
+{
+	static const struct CMUnitTest cases[] = {
+		cmocka_unit_test(what_it_gets_is_new),
+		cmocka_unit_test(what_it_frees_of_its_parents_is_not_touched),
+		cmocka_unit_test(its_own_blocks_are_freed_as_ever),
+		cmocka_unit_test(blocks_of_its_other_threads_go_to_them),
+		cmocka_unit_test(many_frees_end_it),
+		cmocka_unit_test(many_slabs_end_it),
+		cmocka_unit_test(time_ends_it),
+		cmocka_unit_test(the_threads_end_ends_it),
+		cmocka_unit_test(a_childs_child),
+		cmocka_unit_test(misuse_is_fatal),
+		cmocka_unit_test(a_real_child),
+	};
+	return unit_main(argc, argv, cases, COUNT_OF(cases));
+}
