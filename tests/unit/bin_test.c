@@ -268,6 +268,32 @@ static void frees_stay_below_the_cap(void **state)
 }
 
 /* Runs over and empties in turn: the cap doubles, up to a MiB a class and the heap's ceiling. */
+/* Blocks of 1 KiB: six fit in the first cap, sixteen are freed between two looks, where as many are taken. */
+static void an_even_class_is_counted_seldom(void **state)
+{
+	enum { SIZE = 1024, CLASS = 63, ROUNDS = 1600 };
+	(void)state;
+	struct hk_heap *heap = begin(NULL);
+	for (unsigned i = 0; i < 100 + ROUNDS; i++) {
+		if (i == 100)
+			heap->count.bin_granted = 0;
+		unit_take(blocks, 2, SIZE);
+		unit_give(blocks, 2);
+	}
+	uint32_t cap = heap->classes[CLASS].cap;
+	assert_int_equal(cap, 6);
+	assert_true(heap->count.bin_granted > 0 && heap->count.bin_granted <= 2 * ROUNDS / 16 + 1);
+	/* one that only frees passes its cap by so many at most */
+	unit_take(blocks, 200, SIZE);
+	uint32_t most = 0;
+	for (unsigned i = 0; i < 200; i++) {
+		unit_give(blocks + i, 1);
+		most = (uint32_t)hk_max(most, hk_bin_length(heap, CLASS));
+	}
+	assert_true(most <= 2 * heap->classes[CLASS].cap + 16);
+	check_length(heap, CLASS);
+}
+
 static void caps_grow_up_to_the_ceiling(void **state)
 {
 	(void)state;
@@ -482,6 +508,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_long_list_of_others_goes_too),
 		cmocka_unit_test(own_blocks_among_others),
 		cmocka_unit_test(frees_stay_below_the_cap),
+		cmocka_unit_test(an_even_class_is_counted_seldom),
 		cmocka_unit_test(caps_grow_up_to_the_ceiling),
 		cmocka_unit_test(what_is_above_is_borrowed),
 		cmocka_unit_test(loans_are_shared),
