@@ -69,7 +69,8 @@ static unsigned class_for(size_t size, size_t align)
 		return HK_CLASSES;
 	if (align <= HK_GRANULE)
 		return hk_class_of(size);
-	return hk_class_of(hk_align_up(size, align)); /* see hk_aligned_pop */
+	/* See hk_aligned_pop. */
+	return hk_class_of(hk_align_up(size, align));
 }
 
 /* A block of pool NODE from its shared heap, or a span. */
