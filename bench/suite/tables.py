@@ -1,4 +1,6 @@
 """tables - a summary as text: one table a group, what is missing, what the noise was."""
+import math
+
 from suite import goals, stats, summary
 
 
@@ -7,7 +9,10 @@ def number(value, scale=1.0):
     size = abs(value)
     if size >= 1000:
         return f"{value:,.0f}"
-    return f"{value:.1f}" if size >= 100 else f"{value:.2f}" if size >= 1 else f"{value:.3f}"
+    if size >= 1:
+        return f"{value:.1f}" if size >= 100 else f"{value:.2f}"
+    digits = 2 - math.floor(math.log10(size)) if size else 3
+    return f"{value:.{min(digits, 9)}f}"
 
 
 def ratio_text(ratio):

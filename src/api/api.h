@@ -5,4 +5,7 @@
 #include "base/attr.h"
 #include "hakmem/hakmem.h"
 
+/* Blocks that are cleared by hand; larger ones may be fresh from the kernel, which is asked for first. */
+#define HK_CLEARED_MAX 8192u
+
 #endif

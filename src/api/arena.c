@@ -192,13 +192,9 @@ HK_NOINLINE static void *alloc_slow(struct hk_arena *arena, size_t size, size_t 
 HK_NOINLINE static void *alloc_coarse(struct hk_arena *arena, struct hk_heap *heap, size_t size)
 {
 	if (HK_LIKELY(size - 1 < HK_MEDIUM_MAX)) {
-		struct hk_bin *bin = &heap->bins[hk_class_of(size)];
-		struct hk_block *block = bin->head;
-		if (HK_LIKELY(block)) {
-			bin->head = block->next;
-			bin->pops++;
+		struct hk_block *block = hk_bin_pop(&heap->bins[hk_class_of(size)]);
+		if (HK_LIKELY(block))
 			return block;
-		}
 	}
 	return alloc_slow(arena, size, HK_GRANULE, NULL);
 }
@@ -215,18 +211,15 @@ HK_EXPORT void *hak_arena_alloc(hak_arena *handle, size_t size)
 		return alloc_coarse(arena, heap, size);
 	struct hk_bin *bin = (struct hk_bin *)((char *)heap->bins + (last & ~(size_t)(HK_GRANULE - 1)));
 	HK_IN_REGISTER(bin);
-	struct hk_block *block = bin->head;
-	if (HK_UNLIKELY(!block))
-		return alloc_slow(arena, size, HK_GRANULE, NULL);
-	bin->head = block->next;
-	bin->pops++;
-	return block;
+	struct hk_block *block = hk_bin_pop(bin);
+	return HK_LIKELY(block) ? block : alloc_slow(arena, size, HK_GRANULE, NULL);
 }
 
 HK_EXPORT void *hak_arena_zalloc(hak_arena *handle, size_t size)
 {
-	bool zero;
-	void *p = alloc_slow(inner(handle), size, HK_GRANULE, &zero);
+	bool zero = false;
+	void *p = size <= HK_CLEARED_MAX ? hak_arena_alloc(handle, size)
+					 : alloc_slow(inner(handle), size, HK_GRANULE, &zero);
 	if (!p)
 		return NULL;
 	if (!zero)
@@ -237,9 +230,12 @@ HK_EXPORT void *hak_arena_zalloc(hak_arena *handle, size_t size)
 
 HK_EXPORT void *hak_arena_aligned_alloc(hak_arena *handle, size_t alignment, size_t size)
 {
+	struct hk_arena *arena = inner(handle);
+	struct hk_heap *heap = hk_arena_heap_seen(arena);
 	if (!hk_is_pow2(alignment))
 		return refuse(EINVAL);
-	return alloc_slow(inner(handle), size, alignment, NULL);
+	void *p = HK_LIKELY(heap) ? hk_aligned_pop(heap, size, alignment) : NULL;
+	return HK_LIKELY(p) ? p : alloc_slow(arena, size, alignment, NULL);
 }
 
 static void must_be_of(const struct hk_arena *arena, const void *p, const char *what)

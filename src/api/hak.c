@@ -12,8 +12,6 @@
 #include "tiny/large.h"
 #include "tiny/tiny_slow.h"
 
-#define CLEARED_MAX 8192u /* larger blocks may be fresh from the kernel, which is asked for first */
-
 HK_EXPORT int hak_version(void)
 {
 	return HAK_VERSION;
@@ -58,7 +56,7 @@ HK_EXPORT void *hak_calloc(size_t count, size_t size)
 		errno = ENOMEM;
 		return NULL;
 	}
-	if (HK_LIKELY(bytes <= CLEARED_MAX)) {
+	if (HK_LIKELY(bytes <= HK_CLEARED_MAX)) {
 		void *p = hk_malloc_fast(bytes);
 		return p ? memset(p, 0, bytes) : NULL;
 	}
@@ -132,7 +130,7 @@ HK_EXPORT int hak_posix_memalign(void **out, size_t alignment, size_t size)
 {
 	if (!hk_is_pow2(alignment) || alignment < sizeof(void *))
 		return EINVAL;
-	void *p = hk_aligned_pop(size, alignment);
+	void *p = hk_aligned_pop(hk_heap_mine(), size, alignment);
 	if (HK_UNLIKELY(!p))
 		return posix_memalign_slow(out, alignment, size);
 	*out = p;

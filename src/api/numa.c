@@ -49,8 +49,8 @@ static void spread(enum hk_numa_kind kind)
 HK_EXPORT int hak_numa_policy_set(const char *policy)
 {
 	struct hk_policy parsed;
-	struct hk_heap *heap = hk_heap_mine();
 	hk_fork_check();
+	struct hk_heap *heap = hk_heap_mine();
 	if (!hk_process_init() || hk_policy_parse(policy, &parsed) || parsed.kind == HK_NUMA_OFF)
 		return -EINVAL;
 	if (hk_node_count() == 1)

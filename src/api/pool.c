@@ -70,10 +70,8 @@ static size_t cache_bytes(const struct hak_pool *pool)
 /* Memory of malloc's own, whatever the thread has pushed; all of it touched. */
 static void *own_memory(size_t bytes)
 {
-	struct hk_heap *home = hk_heap_ordinary();
-	void *p;
 	hk_fork_check();
-	p = hk_alloc_in(home, bytes, ALIGN_USUAL, NULL);
+	void *p = hk_alloc_in(hk_heap_ordinary(), bytes, ALIGN_USUAL, NULL);
 	return p ? memset(p, 0, bytes) : NULL;
 }
 

@@ -184,8 +184,9 @@ static void settle_in(struct hk_heap *home, struct hk_heap *heap)
 
 struct hk_heap *hk_arena_heap_slow(struct hk_arena *arena)
 {
-	struct hk_heap *home = hk_heap_ordinary(), *heap;
+	struct hk_heap *home, *heap;
 	hk_fork_check();
+	home = hk_heap_ordinary();
 	if (arena->lost)
 		return NULL;
 	if (!hk_heap_is_born(home))

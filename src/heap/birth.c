@@ -78,7 +78,11 @@ struct hk_heap *hk_heap_make(unsigned node)
 
 static void thread_exit(void *arg)
 {
-	struct hk_heap *heap = arg;
+	(void)arg; /* in a forked child it may be the parent's */
+	hk_fork_check();
+	struct hk_heap *heap = hk_heap_ordinary();
+	if (!hk_heap_is_born(heap))
+		return hk_heap_take(&hk_heap_dead);
 	if (++heap->exit_rounds <= EXIT_ROUNDS) {
 		pthread_setspecific(exit_key, heap);
 		return;
@@ -168,18 +172,27 @@ static struct hk_heap *claim(unsigned node)
 	return NULL;
 }
 
+static struct hk_heap *create(unsigned node)
+{
+	struct hk_heap *heap = hk_heap_make(node);
+	if (!heap)
+		return NULL;
+	heap->direct = heap->index == hk_node_count(); /* the first thread has no one to share with */
+	hk_store_rel(&hk_heap_states[heap->index], HK_HEAP_LIVE);
+	return heap;
+}
+
 /* A heap of pool NODE for the calling thread: one that a thread left, or a new one; NULL: none left. */
 static struct hk_heap *obtain(unsigned node)
 {
-	bool young = hk_youth_is_due();
-	struct hk_heap *heap = young ? NULL : claim(node);
-	if (!heap) {
-		heap = hk_heap_make(node);
-		if (!heap)
-			return NULL;
-		heap->direct = heap->index == hk_node_count(); /* the first thread has no one to share with */
-		hk_store_rel(&hk_heap_states[heap->index], HK_HEAP_LIVE);
+	bool young = hk_youth_take();
+	struct hk_heap *heap = young ? create(node) : claim(node);
+	if (!heap) { /* a child's child's child ..: no new ones are left */
+		heap = young ? claim(node) : create(node);
+		young = false;
 	}
+	if (!heap)
+		return NULL;
 	heap->exit_rounds = heap->drift = heap->busy = 0;
 	heap->policy_mask = 0;
 	heap->pushes = 0;
@@ -203,6 +216,11 @@ struct hk_heap *hk_heap_birth(void)
 	if (!heap)
 		return NULL;
 	heap->count.heap_births++;
+	if (HK_UNLIKELY(hk_heap_is_born(hk_home_tls))) { /* a signal handler was here meanwhile */
+		hk_heap_park(heap);
+		errno = saved;
+		return hk_home_tls;
+	}
 	hk_heap_take(heap);
 	/* From here on this thread's allocations are served: both calls below may make some. */
 	if (!hk_load_acq(&exit_key_made)) {

@@ -85,10 +85,10 @@ void hk_heaps_recount_stock(void)
 void hk_heap_settle(struct hk_heap *heap)
 {
 	if (heap->orphan) {
-		hk_youth_retag(heap);
 		hk_remote_flush(heap, true); /* before anything is gathered: rooms may be wrong */
 		for (unsigned c = 0; c < HK_CLASSES; c++)
 			hk_bin_recount(heap, c);
+		hk_youth_end(heap);
 		empty_bins(heap);
 		hk_remote_flush(heap, false);
 		heap->orphan = false;

@@ -51,13 +51,12 @@ void hk_arenas_repair(struct hk_heap *home, bool alone);
 
 /* A forked child's heap, youth.c. In the child, whose thread had ME: false if it must go on with that. */
 bool hk_youth_fork(struct hk_heap *me);
-/* The calling thread's next heap shall be a young one: a new one that hk_youth_begin was called for. */
-bool hk_youth_is_due(void);
+/* True once: the calling thread's next heap, a new one, shall be young. */
+bool hk_youth_take(void);
 void hk_youth_begin(struct hk_heap *heap);
-/* Under the heap's lock: its youth is over, if it is young; if it was long enough; for a heap whose thread vanished. */
+/* Under the heap's lock: its youth is over, if it is young; if it was long enough. */
 void hk_youth_end(struct hk_heap *heap);
 void hk_youth_tick(struct hk_heap *heap, uint32_t now_ms);
-void hk_youth_retag(struct hk_heap *heap);
 /* Blocks that were freed and wait for its end. */
 uint32_t hk_youth_noted(void);
 

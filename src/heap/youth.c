@@ -6,9 +6,12 @@
  *   - its tag is a number of its own, so that blocks of the parent's take the slow path when they are freed; they are
  *     noted here, not written to (jemalloc's caches are arrays of pointers too, which spares its children the same);
  *   - nobody looks into what the parent left.
- * Youth ends with so many chunks, notes or milliseconds, with malloc_trim, and with the thread. Then the notes go to
- * their owners, the heap gets its pool's tag, and the parent's slabs are adopted like those of any thread that ended.
+ * Youth ends with so many chunks, notes or bytes noted, at the first look after YOUNG_MS, with malloc_trim, where memory
+ * is exhausted, and with the thread. Then the notes go to their owners, the heap gets its pool's tag, and the parent's
+ * slabs are adopted like those of any thread that ended. A child's child goes on with a heap that is young still.
  * Threads: the child's first one has the only young heap of the process. */
+#include <errno.h>
+
 #include "base/check.h"
 #include "heap/process.h"
 #include "tiny/find.h"
@@ -17,36 +20,47 @@
 #define YOUNG_CHUNKS 256u /* a slab of each class, and some */
 #define YOUNG_MS 1000u
 #define NOTES 8192u
+#define NOTES_BYTES (2u << 20)
+#define LOOK_NOTES 32u
+#define GENERATIONS 4u    /* each leaves a heap behind: a process that goes on in its child again and again must not */
 
-static struct hk_heap *forked;     /* [O] the heap that a child's thread had, until it has another one */
-static void *notes[NOTES];         /* [O] blocks that were freed */
-static uint32_t noted;             /* [O] */
-static uint32_t chunks;            /* [L:heap] taken */
-static uint32_t since_ms;          /* [O] */
+static bool due;              /* [A] in a child whose first heap is yet to come */
+static uint8_t generation;    /* [O] */
+static uint64_t policy_mask;  /* [O] of its thread in the parent */
+static uint8_t exit_rounds;   /* [O] likewise */
+static void *notes[NOTES];    /* [O] blocks that were freed */
+static uint32_t noted;        /* [A] written by the young heap's thread */
+static size_t noted_bytes;    /* [O] */
+static uint32_t chunks;       /* [L:heap] taken */
+static uint32_t since_ms;     /* [O] */
 
 bool hk_youth_fork(struct hk_heap *me)
 {
-	if (!hk_heap_is_born(me) || me != hk_heap_mine() || me->busy || me->lock.owner || me->guests)
+	due = false;
+	if (!hk_heap_is_born(me) || me != hk_heap_mine() || me->busy || me->lock.owner || me->guests || me->young || noted ||
+	    generation == GENERATIONS)
 		return false;
-	forked = me;
+	policy_mask = me->policy_mask;
+	exit_rounds = me->exit_rounds;
+	generation++;
+	due = true;
 	return true;
 }
 
-bool hk_youth_is_due(void)
+bool hk_youth_take(void)
 {
-	return HK_UNLIKELY(forked) && hk_os_is_first_thread();
+	return HK_UNLIKELY(hk_load(&due)) && hk_os_is_first_thread() && __atomic_exchange_n(&due, false, __ATOMIC_RELAXED);
 }
 
 void hk_youth_begin(struct hk_heap *heap)
 {
 	heap->pool_tag = heap->tag = hk_heap_new_tag();
 	heap->tag_mask = ~0ull;
-	heap->direct = heap->young = true;
-	heap->policy_mask = forked->policy_mask;
-	heap->exit_rounds = forked->exit_rounds;
-	forked = NULL;
+	heap->policy_mask = policy_mask;
+	heap->exit_rounds = exit_rounds;
 	chunks = 0;
 	since_ms = hk_os_clock_ms();
+	heap->direct = heap->young = true;
 }
 
 struct hk_slab *hk_youth_slab(struct hk_heap *heap, unsigned c)
@@ -60,26 +74,54 @@ struct hk_slab *hk_youth_slab(struct hk_heap *heap, unsigned c)
 	return slab;
 }
 
+/* From outside of every slow path. */
+void hk_youth_stop(struct hk_heap *heap)
+{
+	int saved = errno;
+	uint8_t was = heap->busy;
+	heap->busy = 1; /* a signal handler's calls go elsewhere */
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	hk_lock(&heap->lock);
+	hk_youth_end(heap);
+	hk_unlock(&heap->lock);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	heap->busy = was;
+	errno = saved;
+}
+
+void hk_youth_look(struct hk_heap *heap)
+{
+	if (hk_os_clock_ms() - since_ms >= YOUNG_MS)
+		hk_youth_stop(heap);
+}
+
+static bool note(const struct hk_slab *slab, void *p)
+{
+	uint32_t n = noted, size = hk_classes[slab->class_index].size;
+	HK_CHECK(!n || notes[n - 1] != p, "double free", p);
+	if (n == NOTES || noted_bytes + size > NOTES_BYTES)
+		return false;
+	notes[n] = p;
+	noted_bytes += size;
+	hk_store(&noted, n + 1);
+	return true;
+}
+
 bool hk_youth_note(struct hk_heap *heap, const struct hk_slab *slab, void *p)
 {
 	enum hk_heap_state state = hk_heap_state(hk_load(&slab->heap));
 	if (state == HK_HEAP_LIVE || state == HK_HEAP_ARENA)
 		return false;
-	HK_CHECK(!noted || notes[noted - 1] != p, "double free", p);
-	bool room = noted < NOTES;
 	heap->busy = 1; /* a signal handler's frees go elsewhere */
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	if (room) {
-		notes[noted] = p;
-		hk_store(&noted, noted + 1);
-	} else {
-		hk_lock(&heap->lock);
-		hk_youth_end(heap);
-		hk_unlock(&heap->lock);
-	}
+	bool kept = note(slab, p);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	heap->busy = 0;
-	return room;
+	if (HK_UNLIKELY(!kept))
+		hk_youth_stop(heap);
+	else if (noted % LOOK_NOTES == 0)
+		hk_youth_look(heap);
+	return kept;
 }
 
 uint32_t hk_youth_noted(void)
@@ -88,12 +130,10 @@ uint32_t hk_youth_noted(void)
 }
 
 /* HEAP and its slabs get the tags that others of its pool have. */
-void hk_youth_retag(struct hk_heap *heap)
+static void retag(struct hk_heap *heap)
 {
 	unsigned stripe = hk_region.nodes + heap->node;
 	struct hk_pool *pool = &hk_pools[stripe];
-	if (!heap->young)
-		return;
 	hk_heap_tag(heap);
 	heap->young = false;
 	hk_lock(&pool->lock);
@@ -117,11 +157,14 @@ void hk_youth_end(struct hk_heap *heap)
 	uint32_t n = noted;
 	if (!heap->young)
 		return;
-	hk_youth_retag(heap);
+	retag(heap);
+	noted_bytes = 0;
 	hk_store(&noted, 0);
 	while (n) {
 		void *p = notes[--n];
-		hk_remote_gather(heap, hk_find(p).slab, p);
+		struct hk_found f = hk_find(p);
+		HK_CHECK(f.kind == HK_FOUND_BLOCK && hk_load(&f.slab->tag) && hk_slab_has_block(f.slab, p), "double free", p);
+		hk_remote_gather(heap, f.slab, p);
 	}
 	hk_remote_flush(heap, false);
 }

@@ -243,6 +243,10 @@ struct hk_slab *hk_youth_slab(struct hk_heap *heap, unsigned c);
  * or there were too many. */
 bool hk_youth_note(struct hk_heap *heap, const struct hk_slab *slab, void *p);
 
+/* Ends a young heap's youth, from outside of its slow paths; if it was long enough. */
+void hk_youth_stop(struct hk_heap *heap);
+void hk_youth_look(struct hk_heap *heap);
+
 /* Up to WANT blocks of class C from the node's shared heap, linked; their number to *COUNT. */
 struct hk_block *hk_shared_take(unsigned node, unsigned c, uint32_t want, uint32_t *count);
 

@@ -99,9 +99,9 @@ HK_COLD static void *alloc_without_heap(size_t size, size_t align, unsigned c, b
 
 HK_COLD void *hk_alloc_at(unsigned node, size_t size)
 {
-	struct hk_heap *heap = hk_heap_mine();
 	bool zero;
 	hk_fork_check();
+	struct hk_heap *heap = hk_heap_mine();
 	if (!hk_heap_is_born(heap))
 		heap = hk_heap_birth();
 	if (!heap) { /* past the thread's end */
@@ -178,7 +178,12 @@ void *hk_alloc_in(struct hk_heap *heap, size_t size, size_t align, bool *zero)
 		return hk_alloc_in(heap, size, align, zero); /* its bins may have some */
 	}
 	void *p = c == HK_CLASSES ? span(heap, size, align, zero) : refill_and_pop(heap, c, zero);
-	if (HK_LIKELY(p != NULL) || heap->arena || !hk_heaps_unstock(0))
+	if (HK_LIKELY(p != NULL) || heap->arena)
+		return p;
+	bool noted = heap->young;
+	if (noted)
+		hk_youth_stop(heap);
+	if (!hk_heaps_unstock(0) && !noted)
 		return p;
 	/* What ended threads left may do. The thread may have another heap since, and its bins some blocks. */
 	return hk_alloc_in(hk_heap_ordinary(), size, align, zero);
@@ -247,6 +252,8 @@ HK_NOINLINE void hk_free_spent(struct hk_heap *heap, struct hk_bin *bin)
 	}
 	if (HK_LIKELY(hk_bin_spent(heap, c))) {
 		/* A thread whose bins serve all it asks for comes by nowhere else. */
+		if (HK_UNLIKELY(heap->young))
+			hk_youth_look(heap);
 		if (HK_UNLIKELY(hk_node_count() > 1) && !heap->home)
 			hk_heap_follow(heap);
 		return;
@@ -436,6 +443,7 @@ void *hk_realloc_slow(void *p, size_t size)
 	if (HK_UNLIKELY(!hk_is_ours(p)))
 		return hk_foreign_realloc(p, size);
 	size_t old = hk_usable_bytes(p);
+	hk_fork_check();
 	struct hk_heap *heap = hk_heap_mine();
 	if (size <= old && size + old / 4 + HK_GRANULE > old)
 		return p; /* shrinks by less than a smaller class would save */

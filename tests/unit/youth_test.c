@@ -1,6 +1,7 @@
 /* youth_test.c - src/heap/youth.c: what a forked child writes to, and when its heap becomes one like others. */
 #include "unit.h"
 
+#include <pthread.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -219,6 +220,7 @@ static void the_threads_end_ends_it(void **state)
 	assert_int_equal(hk_find(p[0]).slab->tag, hk_slab_tag(hk_find(p[0]).slab, child));
 }
 
+/* Goes on with what is young still; later ones with new ones, a few times. */
 static void a_childs_child(void **state)
 {
 	void *p[100];
@@ -227,20 +229,130 @@ static void a_childs_child(void **state)
 	unit_take(p, COUNT_OF(p), 64);
 	free_theirs(0, 300);
 	unit_wipe();
-	assert_int_equal(hk_youth_noted(), 200);
+	assert_ptr_equal(hk_heap_mine(), child);
+	assert_true(child->young);
 	free_theirs(300, 600);
-	unit_give(p, COUNT_OF(p)); /* the child's: its parent's, here */
-	struct hk_heap *grandchild = hk_heap_mine();
-	assert_ptr_not_equal(grandchild, child);
-	assert_true(grandchild->young && child->young && child->orphan);
-	assert_int_equal(hk_youth_noted(), 500);
+	unit_give(p, COUNT_OF(p));
+	assert_int_equal(hk_youth_noted(), 400);
 	hk_heaps_trim(0);
-	assert_false(grandchild->young);
 	expect_grown();
-	assert_int_equal(hk_find(theirs[1]).slab ? hk_find(theirs[1]).slab->heap != child : 1, 1);
-	/* both are claimed by new threads, as whole heaps */
-	unit_as(&hk_heap_unborn);
-	assert_non_null(hk_heap_birth());
+	for (unsigned generation = 1; generation < 4; generation++) {
+		unit_wipe();
+		assert_non_null(hak_malloc(1));
+		assert_true(hk_heap_mine()->young);
+		hk_heaps_trim(0);
+		assert_false(hk_heap_mine()->young);
+	}
+	uint32_t made = hk_heaps_made;
+	child = hk_heap_mine();
+	unit_wipe();
+	assert_ptr_equal(hk_heap_mine(), child);
+	assert_non_null(hak_malloc(1));
+	assert_int_equal(hk_heaps_made, made);
+	expect_grown();
+}
+
+static void many_bytes_end_it(void **state)
+{
+	enum { SIZE = 100000, MANY = 100 };
+	void *p[MANY];
+	(void)state;
+	unit_start("HAKMEM_STARTER_MIB=0");
+	unit_take(p, MANY, SIZE);
+	unit_wipe();
+	assert_non_null(hak_malloc(1));
+	child = hk_heap_mine();
+	for (unsigned i = 0; i < MANY; i++) {
+		hak_free(p[i]);
+		assert_true(hk_youth_noted() * (size_t)SIZE <= ARENA_MIB(2));
+	}
+	expect_grown();
+}
+
+/* A child that lives from its bins comes by nowhere but here. */
+static void time_is_seen_by_frees_alone(void **state)
+{
+	(void)state;
+	begin_born();
+	free_theirs(0, 300);
+	usleep(1100000);
+	for (unsigned i = 0; i < 1000; i++)
+		hak_free(hak_malloc(100));
+	assert_false(child->young);
+	hk_remote_flush(child, false);
+	expect_grown();
+}
+
+static void notes_look_at_the_clock(void **state)
+{
+	(void)state;
+	begin_born();
+	free_theirs(0, 300);
+	usleep(1100000);
+	free_theirs(300, 360);
+	expect_grown();
+}
+
+/* What is noted is had where there is no other memory. */
+static void it_ends_before_malloc_fails(void **state)
+{
+	(void)state;
+	unit_skip_sanitized();
+	begin_born();
+	free_theirs(0, 300);
+	assert_null(hak_malloc((size_t)1 << 46));
+	expect_grown();
+}
+
+/* The thread's end in a child that allocated nothing: its parent's heap may be another thread's by now. */
+static void *fork_and_end(void *arg)
+{
+	static void *p;
+	(void)arg;
+	p = hak_malloc(100); /* a heap, and a destructor for it */
+	parent = hk_heap_mine();
+	pid_t pid = fork();
+	if (!pid) {
+		if (hk_heap_state(parent) != HK_HEAP_PARKED || hk_heaps_parked != 1)
+			_exit(2);
+		pthread_exit(NULL); /* the child's first thread: others go on, here none */
+	}
+	int status;
+	waitpid(pid, &status, 0);
+	hak_free(p);
+	return (void *)(uintptr_t)(status ? 1 : 2);
+}
+
+static void __attribute__((destructor)) look_at_the_end(void)
+{
+	if (parent && hk_heap_state(parent) == HK_HEAP_PARKED && hk_heaps_parked > 1)
+		_exit(3);
+}
+
+static void its_end_leaves_the_parents_heap_alone(void **state)
+{
+	pthread_t id;
+	void *got = NULL;
+	(void)state;
+	unit_start(NULL);
+	assert_int_equal(pthread_create(&id, NULL, fork_and_end, NULL), 0);
+	assert_int_equal(pthread_join(id, &got), 0);
+	assert_int_equal((uintptr_t)got, 2);
+	parent = NULL;
+}
+
+/* Rather than be without a heap, the child goes on with its parent's. */
+static void where_no_heap_is_left(void **state)
+{
+	(void)state;
+	begin();
+	hk_heaps_made = HK_HEAPS_MAX;
+	assert_non_null(hak_malloc(1));
+	assert_ptr_equal(hk_heap_mine(), parent);
+	assert_false(parent->young);
+	assert_int_equal(hk_heap_state(parent), HK_HEAP_LIVE);
+	free_theirs(0, PARENTS);
+	assert_int_equal(hk_youth_noted(), 0);
 	all_is_well();
 }
 
@@ -299,6 +411,12 @@ int main(int argc, char **argv)
 		cmocka_unit_test(time_ends_it),
 		cmocka_unit_test(the_threads_end_ends_it),
 		cmocka_unit_test(a_childs_child),
+		cmocka_unit_test(many_bytes_end_it),
+		cmocka_unit_test(time_is_seen_by_frees_alone),
+		cmocka_unit_test(notes_look_at_the_clock),
+		cmocka_unit_test(it_ends_before_malloc_fails),
+		cmocka_unit_test(its_end_leaves_the_parents_heap_alone),
+		cmocka_unit_test(where_no_heap_is_left),
 		cmocka_unit_test(misuse_is_fatal),
 		cmocka_unit_test(a_real_child),
 	};
