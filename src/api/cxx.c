@@ -96,7 +96,7 @@ HK_COLD static void *next_aligned_nothrow(const char *name, const void *own, siz
 	HK_EXPORT void *symbol(size_t size, size_t align);       \
 	HK_EXPORT void *symbol(size_t size, size_t align)        \
 	{                                                        \
-		void *p = hk_aligned_fast(size, align);      \
+		void *p = hk_aligned_fast(size, align);          \
 		return HK_LIKELY(p) ? p : new_failed(size, align, __builtin_return_address(0)); \
 	}
 
@@ -104,7 +104,7 @@ HK_COLD static void *next_aligned_nothrow(const char *name, const void *own, siz
 	HK_EXPORT void *symbol(size_t size, size_t align, const void *nothrow); \
 	HK_EXPORT void *symbol(size_t size, size_t align, const void *nothrow)  \
 	{                                                                       \
-		void *p = hk_aligned_fast(size, align);                     \
+		void *p = hk_aligned_fast(size, align);                         \
 		return HK_LIKELY(p) ? p : next_aligned_nothrow(#symbol, (const void *)symbol, size, align, nothrow, __builtin_return_address(0)); \
 	}
 

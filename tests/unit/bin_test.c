@@ -267,7 +267,6 @@ static void frees_stay_below_the_cap(void **state)
 	assert_true(heap->count.bin_grown <= 1); /* for the refills before */
 }
 
-/* Runs over and empties in turn: the cap doubles, up to a MiB a class and the heap's ceiling. */
 /* Blocks of 1 KiB: six fit in the first cap, sixteen are freed between two looks, where as many are taken. */
 static void an_even_class_is_counted_seldom(void **state)
 {
@@ -294,6 +293,7 @@ static void an_even_class_is_counted_seldom(void **state)
 	check_length(heap, CLASS);
 }
 
+/* Runs over and empties in turn: the cap doubles, up to a MiB a class and the heap's ceiling. */
 static void caps_grow_up_to_the_ceiling(void **state)
 {
 	(void)state;

@@ -52,7 +52,8 @@ void unit_audit(void);
 /* As in a forked child that has not looked yet: lets it look. */
 void unit_wipe(void);
 
-/* RUN(ARG) in a fork, on the heap that the calling thread has, must abort with a line on standard error that contains TEXT. */
+/* RUN(ARG) in a fork, on the heap that the calling thread has, must abort with a line on standard error that
+ * contains TEXT. */
 void unit_must_abort(void (*run)(void *), void *arg, const char *text);
 
 /* Runs RUN(ARG) in a fork and keeps what it wrote to standard error in TEXT; its wait status. */
