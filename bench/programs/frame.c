@@ -72,18 +72,18 @@ void hk_table_drop(void *table, size_t bytes)
 	munmap(table, bytes);
 }
 
-long hk_proc_kib(const char *path, const char *name)
+long hk_proc_number(const char *path, const char *name)
 {
 	FILE *file = fopen(path, "re");
 	char line[256];
-	long kib = -1;
+	long number = -1;
 
-	while (file && kib < 0 && fgets(line, sizeof(line), file))
+	while (file && number < 0 && fgets(line, sizeof(line), file))
 		if (!strncmp(line, name, strlen(name)))
-			kib = strtol(line + strlen(name), NULL, 10);
+			number = strtol(line + strlen(name), NULL, 10);
 	if (file)
 		fclose(file);
-	return kib;
+	return number;
 }
 
 /* --- the command line ----------------------------------------------------------------------- */

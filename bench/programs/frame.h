@@ -121,8 +121,8 @@ void hk_thread_join(uintptr_t id);
 void *hk_table_get(size_t bytes);
 void hk_table_drop(void *table, size_t bytes);
 
-/* The Nth field of a /proc file that begins a line with NAME, in KiB; -1: none. */
-long hk_proc_kib(const char *path, const char *name);
+/* The number after NAME, which begins a line of a /proc file: KiB where it is memory; -1: none. */
+long hk_proc_number(const char *path, const char *name);
 
 _Noreturn void hk_lost(const void *p);
 _Noreturn void hk_no_memory(size_t size);

@@ -63,7 +63,7 @@ static void body(struct hk_worker *w)
 static void run(struct hk_frame *f)
 {
 	size_t bytes = hk_param(f, "mib") << 20;
-	long available = hk_proc_kib("/proc/meminfo", "MemAvailable:");
+	long available = hk_proc_number("/proc/meminfo", "MemAvailable:");
 
 	node_count = bytes / hk_param(f, "size");
 	if (available >= 0 && (size_t)available < (bytes >> 10) / 4 * 5)
@@ -71,9 +71,9 @@ static void run(struct hk_frame *f)
 	nodes = hk_table_get(node_count * sizeof(*nodes));
 	heap_build(f);
 	hk_threads_run(f, f->threads, body);
-	double rss = (double)hk_proc_kib("/proc/self/smaps_rollup", "Rss:");
-	double thp = (double)hk_proc_kib("/proc/self/smaps_rollup", "AnonHugePages:");
-	double hugetlb = (double)hk_proc_kib("/proc/self/smaps_rollup", "Private_Hugetlb:");
+	double rss = (double)hk_proc_number("/proc/self/smaps_rollup", "Rss:");
+	double thp = (double)hk_proc_number("/proc/self/smaps_rollup", "AnonHugePages:");
+	double hugetlb = (double)hk_proc_number("/proc/self/smaps_rollup", "Private_Hugetlb:");
 
 	hk_field(f, "ns_per_access", "%.3f", f->wall_s * 1e9 * f->threads / f->ops);
 	hk_field(f, "huge_share", "%.4f", (thp + hugetlb) / (rss + hugetlb));
