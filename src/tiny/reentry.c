@@ -4,7 +4,7 @@
 #include "base/atomic.h"
 #include "base/bits.h"
 
-#define SPAN_BYTES (256u << 10) /* untouched but by such handlers */
+#define SPAN_BYTES (192u << 10) /* untouched but by such handlers */
 
 static char span[SPAN_BYTES] HK_CACHELINE;
 static size_t used;

@@ -7,12 +7,14 @@ For each function of ceilings.txt, along the way that a hit takes (conditional j
 a plain jmp is followed) from the entry to ret: at most that many instructions, no lock prefix or
 xchg, no call, no stack frame, no memory operand with an index (the bin's head must be plain (reg):
 only that is forwarded at near-zero latency), no 16-bit memory operand. And what the first malloc
-writes begins on the one page of .data, which the loader writes in any case. What it does not do: time
-anything. Only x86-64 is read; other machines are skipped. Exit: 0 passed, 1 failed, 77 skipped.
+writes begins on the one page of .data, which the loader writes in any case; and all that is mapped stays
+below 2 MiB, from where on the kernel would place it apart from the other libraries, on page tables of its
+own. What it does not do: time anything. Only x86-64 is read; other machines are skipped. Exit: 0 passed, 1 failed, 77 skipped.
 """
 import argparse
 import re
 import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +25,7 @@ LINE = re.compile(r"^\s*([0-9a-f]+):\s+(\S+)\s*(.*)$")
 AT_START = ("hk_numa", "hk_options", "hk_heaps_made", "hk_shared_heaps", "first_stderr", "hk_pools")
 STACK = re.compile(r"^(push|pop|enter|leave)|%[re]?sp\b")
 MOST_STEPS = 200
+LOAD, MOST_MAPPED = 1, 2 << 20
 
 
 def skip(reason):
@@ -126,6 +129,17 @@ def faults(path, most, want_head):
     return bad
 
 
+def mapped_bytes(lib):
+    """From the first to the last byte of the segments that are loaded, from the program headers (ELF-64)."""
+    with open(lib, "rb") as f:
+        elf = f.read()
+    at, = struct.unpack_from("<Q", elf, 32)
+    size, count = struct.unpack_from("<HH", elf, 54)
+    loads = [struct.unpack_from("<IIQQQQ", elf, at + i * size) + struct.unpack_from("<Q", elf, at + i * size + 40)
+             for i in range(count)]
+    return max(vaddr + memory for kind, _, _, vaddr, _, _, memory in loads if kind == LOAD)
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("--lib", required=True)
@@ -152,6 +166,10 @@ def main():
     print(f"{'FAILED' if bad else 'passed':7} {'first page':12}   what the first malloc writes begins on .data's")
     for line in bad:
         print(f"    | {line}")
+    passed, failed = passed + (not bad), failed + bool(bad)
+    mapped = mapped_bytes(args.lib)
+    bad = mapped >= MOST_MAPPED
+    print(f"{'FAILED' if bad else 'passed':7} {'mapped':12}   {mapped >> 10} KiB, below {MOST_MAPPED >> 10}")
     passed, failed = passed + (not bad), failed + bool(bad)
     print(f"{passed} passed, {failed} failed, 0 skipped")
     return 1 if failed else 0
