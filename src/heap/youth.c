@@ -89,9 +89,14 @@ void hk_youth_stop(struct hk_heap *heap)
 	errno = saved;
 }
 
+static bool is_of_age(uint32_t now_ms)
+{
+	return now_ms - since_ms >= YOUNG_MS;
+}
+
 void hk_youth_look(struct hk_heap *heap)
 {
-	if (hk_os_clock_ms() - since_ms >= YOUNG_MS)
+	if (is_of_age(hk_os_clock_ms()))
 		hk_youth_stop(heap);
 }
 
@@ -140,11 +145,7 @@ static void retag(struct hk_heap *heap)
 	for (size_t i = hk_stripe_first(stripe); i < hk_stripe_end(stripe); i++) {
 		struct hk_super *s = hk_super_at(i);
 		for (unsigned k = 0; s->state == HK_SUPER_CHUNKED && k < HK_SUPER_CHUNKS; k++) {
-			enum hk_code_kind kind = hk_code_kind(s->code[k]);
-			const char *p = (const char *)hk_super_base(i) + k * HK_CHUNK_BYTES;
-			if (kind != HK_CODE_TINY && (kind != HK_CODE_MEDIUM || hk_code_back(s->code[k])))
-				continue;
-			struct hk_slab *slab = kind == HK_CODE_TINY ? hk_slab_of_tiny(p) : hk_slab_at(i, k);
+			struct hk_slab *slab = hk_slab_from_chunk(i, k);
 			if (slab && slab->heap == heap && slab->tag)
 				hk_store_rel(&slab->tag, hk_slab_tag(slab, heap));
 		}
@@ -171,6 +172,6 @@ void hk_youth_end(struct hk_heap *heap)
 
 void hk_youth_tick(struct hk_heap *heap, uint32_t now_ms)
 {
-	if (HK_UNLIKELY(heap->young) && now_ms - since_ms >= YOUNG_MS)
+	if (HK_UNLIKELY(heap->young) && is_of_age(now_ms))
 		hk_youth_end(heap);
 }

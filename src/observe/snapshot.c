@@ -48,14 +48,10 @@ static void read_super(struct hk_snapshot *out, size_t index)
 	if (s->state != HK_SUPER_CHUNKED)
 		return;
 	for (unsigned c = 0; c < HK_SUPER_CHUNKS; c++) {
-		enum hk_code_kind kind = hk_code_kind(s->code[c]);
-		const char *p = (const char *)hk_super_base(index) + c * HK_CHUNK_BYTES;
-		out->spans += kind == HK_CODE_SPAN;
-		if (kind != HK_CODE_TINY && (kind != HK_CODE_MEDIUM || hk_code_back(s->code[c])))
-			continue;
-		struct hk_slab *slab = kind == HK_CODE_TINY ? hk_slab_of_tiny(p) : hk_slab_at(index, c);
+		struct hk_slab *slab = hk_slab_from_chunk(index, c);
+		out->spans += hk_code_kind(s->code[c]) == HK_CODE_SPAN;
 		if (!slab)
-			continue; /* its chunks were taken, its header is yet to be made */
+			continue;
 		out->slabs++;
 		out->partial_slabs += slab->list != 0;
 		if (hk_load(&slab->tag) && slab->class_index < HK_CLASSES)

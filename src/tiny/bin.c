@@ -540,7 +540,7 @@ bool hk_bin_spent(struct hk_heap *heap, unsigned c)
 			return false;
 	}
 	uint32_t budget = cs->cap - n;
-	if (heap->bins[c].pops >= (uint32_t)cs->grant / 4 * 3)
+	if (heap->bins[c].pops * 4ull >= (uint32_t)cs->grant * 3ull)
 		budget = (uint32_t)hk_max(budget, hk_min(EVEN_BYTES / hk_classes[c].size, EVEN_BLOCKS));
 	hk_bin_grant(heap, c, n, (int32_t)budget);
 	heap->count.bin_granted++;

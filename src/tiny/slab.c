@@ -81,6 +81,15 @@ bool hk_slab_headers_ready(size_t first, size_t count)
 	return true;
 }
 
+struct hk_slab *hk_slab_from_chunk(size_t index, unsigned chunk)
+{
+	uint32_t code = hk_super_at(index)->code[chunk];
+	const char *p = (const char *)hk_super_base(index) + chunk * HK_CHUNK_BYTES;
+	if (hk_code_kind(code) == HK_CODE_TINY)
+		return hk_slab_of_tiny(p);
+	return hk_code_kind(code) == HK_CODE_MEDIUM && !hk_code_back(code) ? hk_slab_at(index, chunk) : NULL;
+}
+
 struct hk_slab *hk_slab_new(struct hk_pool *pool, unsigned c, struct hk_heap *heap)
 {
 	bool tiny = c < HK_TINY_CLASSES, zero;

@@ -79,6 +79,10 @@ HK_INLINE struct hk_slab *hk_slab_at(size_t index, unsigned chunk)
 	return group ? &group[index % HK_MEDIUM_GROUP * HK_SUPER_CHUNKS + chunk] : NULL;
 }
 
+/* The slab whose first chunk CHUNK is; NULL: none, or its header is yet to be made. Under the pool's lock, for who
+ * walks through a SuperSlab in chunks. */
+struct hk_slab *hk_slab_from_chunk(size_t index, unsigned chunk);
+
 /* The slab of a block that is known to be of class C. */
 HK_INLINE struct hk_slab *hk_slab_of(const void *p, unsigned c)
 {
