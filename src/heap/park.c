@@ -26,7 +26,8 @@ static void stock(struct hk_heap *heap)
 {
 	size_t bytes = 0;
 	for (unsigned c = 0; c < HK_CLASSES; c++)
-		bytes += (size_t)hk_bin_length(heap, c) * hk_classes[c].size;
+		if (heap->bins[c].head)
+			bytes += (size_t)hk_bin_length(heap, c) * hk_classes[c].size;
 	bytes = hk_max(bytes, heap->cap_bytes); /* what is on loan stays with them */
 	if (!bytes || hk_add(&stocked_bytes, bytes) + bytes >
 			      hk_min((hk_options.bin_extra_mib << 20) / STOCK_PART, STOCK_MAX_BYTES)) {
@@ -94,7 +95,7 @@ void hk_heap_settle(struct hk_heap *heap)
 		heap->orphan = false;
 	}
 	hk_remote_drain(heap, UINT32_MAX, HK_CLASSES, 0, NULL);
-	for (unsigned c = 0; c < HK_CLASSES; c++)
+	for (unsigned c = 0; heap->empty_chunks && c < HK_CLASSES; c++)
 		hk_slabs_release(heap, c);
 }
 
