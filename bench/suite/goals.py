@@ -72,8 +72,7 @@ def speed_goals(s):
     for threads in sorted({1, 2, 4, 8} | set(s.thread_counts(SYNTHETIC)) - {0}):
         goal = Goal(f"programs, {threads} thread{'s' * (threads > 1)}: geometric mean to the best "
                     "single peer's", "at least 1.15")
-        means, count = s.means(SYNTHETIC, threads)
-        name, ratio = summary.best_peer(means)
+        name, ratio, count = summary.best_peer(s.means(SYNTHETIC, threads))
         if ratio:
             goal.value, goal.verdict = figure(ratio), judge_least(ratio, 1.15)
             goal.detail = f"{name}, {count} programs"
@@ -101,9 +100,9 @@ def real_goals(s):
     lines = s.group(REAL)
     yield floor_goal("real programs, CPU time: each against its best peer",
                      "at most 3 % slower (at least 0.971)", lines, 1 / 1.03)
-    means, count = s.means(REAL)
+    means = s.means(REAL)
     for peer, least in (("glibc", 1.05), ("mimalloc", 1.0)):
-        ratio = means.get(peer)
+        ratio, count = means.get(peer, (None, 0))
         yield Goal(f"real programs: geometric mean to {peer}'s",
                    f"at least {least:.2f}" if least > 1 else "above 1", figure(ratio),
                    judge_least(ratio, least), f"{count} programs" if ratio else "")

@@ -24,15 +24,16 @@ def means(s):
     body = []
     for group in s.groups():
         for threads in s.thread_counts(group):
-            found, count = s.means(group, threads)
-            if not count:
+            found = s.means(group, threads)
+            if not found:
                 continue
             name = GROUPS.get(group, group)
             if threads:
                 name += f", {threads} thread" + ("s" if threads > 1 else "")
             elif group == "synthetic":
                 name += " that choose their own threads"
-            body.append([f"{name} ({count})"] + [two(found.get(p)) for p in s.peers])
+            count = summary.span([n for _, n in found.values()])
+            body.append([f"{name} ({count})"] + [two(found.get(p, (None, 0))[0]) for p in s.peers])
     return table([f"{s.own}'s speed to, geometric means", *s.peers], body, (1, 0))
 
 

@@ -60,8 +60,7 @@ def tiles(s):
         for threads in s.thread_counts(group) if group != ANCHOR else [None]:
             if group == SYNTHETIC and not threads:
                 continue
-            means, count = s.means(group, threads)
-            name, best = summary.best_peer(means)
+            name, best, count = summary.best_peer(s.means(group, threads))
             if not best:
                 continue
             where = f"{TITLES[group]}, {threads} thread{'s' * (threads > 1)}" if threads else \
@@ -117,8 +116,8 @@ def bar_items(lines):
 def mean_items(s, group):
     items = []
     for threads in s.thread_counts(group):
-        means, count = s.means(group, threads)
-        for name, ratio in sorted(means.items(), key=lambda m: m[1].value):
+        means = s.means(group, threads)
+        for name, (ratio, count) in sorted(means.items(), key=lambda m: m[1][0].value):
             where = f"{threads} T, {name}" if threads else name
             items.append((where, ratio.value, ratio.low, ratio.high,
                           KINDS.get(ratio.verdict(), "same"), f"over {count} rows",
@@ -176,7 +175,7 @@ def group_section(s, group, colours):
         if items:
             parts.append(f"<figure>{svg.ratio_bars(items, TITLES[group])}</figure>")
     if group != ANCHOR:
-        parts.append("<h3>Geometric means, to each peer</h3><p class='soft'>Over the rows that all "
+        parts.append("<h3>Geometric means, to each peer</h3><p class='soft'>Over the rows that both "
                      f"finished.</p><figure>{mean_chart(s, group)}</figure>")
     return "".join(parts) + relative_strip(s, group, colours)
 

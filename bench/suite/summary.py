@@ -120,11 +120,10 @@ class Summary:
         found = [distance for distance, _ in self.twins()]
         return (stats.median(found), stats.percentile(found, 0.9)) if found else None
 
-    def common(self, lines, peers):
-        """Rows that the own allocator and all of PEERS finished: only those can be averaged."""
-        names = [self.own, *peers]
+    def common(self, lines, peer):
+        """Rows that both the own allocator and PEER finished: only those can be averaged."""
         return [line for line in lines if line.row["compared"]
-                and all(n in line.medians for n in names)]
+                and self.own in line.medians and peer in line.medians]
 
     def mean_to(self, peer, lines, seed):
         pairs = [pair(line.row, self.own, peer, line.metric, line.higher_is_better)
@@ -132,12 +131,12 @@ class Summary:
         return stats.geometric_ratio(pairs, f"{seed}/{peer}")
 
     def means(self, group, threads=None):
-        """({peer: Ratio of geometric means}, number of rows), over rows that all finished."""
+        """{peer: (Ratio of geometric means, number of rows)}, over the rows that it finished: what another one
+        could not do says nothing of this one."""
         seed = f"{group}/{threads}"
         if seed not in self.kept:
-            lines = self.common(self.group(group, threads), self.peers)
-            self.kept[seed] = ({p: self.mean_to(p, lines, seed) for p in self.peers if lines},
-                               len(lines))
+            lines = {p: self.common(self.group(group, threads), p) for p in self.peers}
+            self.kept[seed] = {p: (self.mean_to(p, found, seed), len(found)) for p, found in lines.items() if found}
         return self.kept[seed]
 
     def memory_mean(self, peer, metric, group=None):
@@ -166,9 +165,15 @@ class Summary:
 
 
 def best_peer(means):
-    """The peer that comes nearest: (name, Ratio), or (None, None)."""
-    known = {name: ratio for name, ratio in means.items() if ratio}
+    """The peer that comes nearest: (name, Ratio, number of rows), or (None, None, 0)."""
+    known = {name: found for name, found in means.items() if found[0]}
     if not known:
-        return None, None
-    name = min(known, key=lambda n: known[n].value)
-    return name, known[name]
+        return None, None, 0
+    name = min(known, key=lambda n: known[n][0].value)
+    return name, *known[name]
+
+
+def span(counts):
+    """How many rows: '19', or '16-19' where some allocators did not finish all."""
+    low, high = min(counts), max(counts)
+    return str(low) if low == high else f"{low}-{high}"

@@ -57,13 +57,14 @@ def mean_lines(s):
     out = []
     for group in s.groups():
         for threads in s.thread_counts(group):
-            means, count = s.means(group, threads)
-            if not count:
+            means = s.means(group, threads)
+            if not means:
                 continue
             where = f"{group}, {threads} thread(s)" if threads else group
-            name, best = summary.best_peer(means)
+            name, best, _ = summary.best_peer(means)
+            count = summary.span([n for _, n in means.values()])
             out.append(f"{where}: geometric mean over {count} rows, {s.own} to each: " + ", ".join(
-                f"{p} {ratio_text(r)}" for p, r in means.items()))
+                f"{p} {ratio_text(r)}" for p, (r, _) in means.items()))
             if best:
                 out.append(f"  best single peer: {name}, {ratio_text(best)}, {best.verdict()}")
     return out

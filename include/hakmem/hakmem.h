@@ -66,8 +66,8 @@ size_t hak_malloc_usable_size(void *ptr);
  * SuperSlabs but PAD bytes, and free chunks of partial ones. 1 if memory went back, else 0. */
 int hak_malloc_trim(size_t pad);
 
-/* 1 if PTR points into a live block of hakmem, else 0. Takes no lock; a guess for a pointer that
- * another thread frees meanwhile. */
+/* 1 if PTR points into memory that hakmem divides into blocks of one size, or into a large block; 0 elsewhere. So it
+ * is 1 for a block that was freed, too. Takes no lock; a guess for memory that is given back meanwhile. */
 int hak_owns(const void *ptr);
 
 /* Figures of the whole process. Set size_bytes to sizeof(struct hak_stats) first: fields beyond

@@ -40,7 +40,7 @@ struct hak_pool_options {
 	hak_arena *arena;    /* where the objects are; NULL: one of the pool's own, populated, as large as is needed */
 	size_t object_bytes; /* 1 at least */
 	size_t alignment;    /* a power of two up to 2 MiB; 0: 64 */
-	size_t count;        /* of objects, 1 at least, 2^26 - 1 at most */
+	size_t count;        /* of objects, 1 at least, 2^26 - 128 at most */
 	unsigned cache;      /* objects that a thread keeps, and as many again before it gives some back; 0: 256 */
 	unsigned threads;    /* caches made at creation, 1024 at most; 0: 8. One more is a system call, then */
 	/* Called once for each object, at creation. */

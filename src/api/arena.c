@@ -182,7 +182,7 @@ HK_NOINLINE static void *alloc_slow(struct hk_arena *arena, size_t size, size_t 
 	if (!hk_arena_lives(arena))
 		return refuse(EINVAL);
 	hk_fork_check();
-	if (arena->lost)
+	if (arena->pool.lost)
 		return refuse(ENOMEM);
 	heap = hk_arena_heap(arena);
 	return heap ? hk_alloc_in(heap, size, align, zero) : refuse(ENOMEM);
@@ -224,7 +224,8 @@ HK_EXPORT void *hak_arena_zalloc(hak_arena *handle, size_t size)
 		return NULL;
 	if (!zero)
 		return memset(p, 0, size);
-	((struct hk_block *)p)->next = NULL;
+	if (size <= HK_MEDIUM_MAX)
+		((struct hk_block *)p)->next = NULL; /* see hak_calloc */
 	return p;
 }
 
@@ -339,7 +340,7 @@ HK_EXPORT int hak_arena_push(hak_arena *handle)
 	if (!is_live(handle))
 		return -EINVAL;
 	hk_fork_check();
-	heap = inner(handle)->lost ? NULL : hk_arena_heap(inner(handle));
+	heap = inner(handle)->pool.lost ? NULL : hk_arena_heap(inner(handle));
 	if (!heap)
 		return -ENOMEM;
 	return hk_arena_push(heap) ? 0 : -ENOSPC;
@@ -401,6 +402,7 @@ HK_EXPORT int hak_arena_unwatch(hak_arena *handle)
 	struct hk_arena *arena = inner(handle);
 	if (!is_live(handle))
 		return -EINVAL;
+	hk_fork_check();
 	hk_lock(&arena->pool.lock);
 	bool watched = arena->pool.lent.watcher != NULL;
 	arena->pool.lent.watcher = NULL;

@@ -68,7 +68,8 @@ HK_EXPORT void *hak_calloc(size_t count, size_t size)
 	struct hk_heap *heap = hk_heap_mine();
 	if (hk_heap_is_born(heap))
 		heap->count.calloc_known_zero++;
-	((struct hk_block *)p)->next = NULL; /* the list's link is all that was written */
+	if (bytes <= HK_MEDIUM_MAX)
+		((struct hk_block *)p)->next = NULL; /* the list's link is all that was written; a span has none, nor a page yet */
 	return p;
 }
 
@@ -180,7 +181,7 @@ HK_EXPORT int hak_stats_get(struct hak_stats *stats)
 {
 	struct hk_snapshot s;
 	struct hak_stats full;
-	if (stats->size_bytes < sizeof(stats->size_bytes))
+	if (!stats || stats->size_bytes < sizeof(stats->size_bytes))
 		return -EINVAL;
 	hk_snapshot(&s);
 	full = (struct hak_stats){

@@ -11,6 +11,7 @@
 
 #include "api/api.h"
 #include "base/bits.h"
+#include "heap/arena.h"
 #include "os/os.h"
 #include "os/syscalls.h"
 
@@ -152,6 +153,7 @@ HK_EXPORT int hak_arena_memfd(const struct hak_arena_options *options, hak_arena
 	rc = hak_arena_create(&given, out);
 	if (rc)
 		return undo(&m, rc);
+	((struct hk_arena *)*out)->absent = true;
 	*memfd = m;
 	return 0;
 }

@@ -51,7 +51,7 @@ HK_EXPORT int hak_numa_policy_set(const char *policy)
 	struct hk_policy parsed;
 	hk_fork_check();
 	struct hk_heap *heap = hk_heap_mine();
-	if (!hk_process_init() || hk_policy_parse(policy, &parsed) || parsed.kind == HK_NUMA_OFF)
+	if (!policy || !hk_process_init() || hk_policy_parse(policy, &parsed) || parsed.kind == HK_NUMA_OFF)
 		return -EINVAL;
 	if (hk_node_count() == 1)
 		return 0;

@@ -136,6 +136,7 @@ HK_NOINLINE static struct cache *cache_slow(struct hak_pool *pool)
 		return NULL;
 	if (!hk_load(&pool->unused))
 		cache = own_memory(cache_bytes(pool));
+	hk_fork_check();
 	hk_lock(&lock);
 	if (cache) {
 		cache->room = 2 * pool->cache;
@@ -171,16 +172,19 @@ HK_INLINE struct cache *cache_mine(struct hak_pool *pool)
 
 static void release_locked(struct hak_pool *pool, struct slot *slot)
 {
-	slot->cache->next = pool->unused;
-	hk_store(&pool->unused, slot->cache);
-	pool->caches--;
+	struct cache *cache = slot->cache;
 	hk_store(&slot->owner, (uintptr_t)0);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST); /* a fork in between loses the cache; it must not have it twice */
+	cache->next = pool->unused;
+	hk_store(&pool->unused, cache);
+	pool->caches--;
 }
 
 static void thread_exit(void *arg)
 {
 	uintptr_t me = hk_os_thread_word();
 	(void)arg;
+	hk_fork_check();
 	hk_lock(&lock);
 	for (struct hak_pool *pool = pools; pool; pool = pool->next) {
 		struct slot *slot = pool->cache ? slot_find(pool, me) : NULL;
@@ -446,9 +450,12 @@ static void unmake(struct hak_pool *pool)
 
 static bool make_key(void)
 {
+	hk_fork_check();
 	hk_lock(&lock);
-	if (!exit_key_made && !pthread_key_create(&exit_key, thread_exit))
-		exit_key_made = !pthread_atfork(NULL, NULL, in_child);
+	if (!exit_key_made && !pthread_key_create(&exit_key, thread_exit)) {
+		hk_fork_hook = in_child;
+		exit_key_made = true;
+	}
 	bool made = exit_key_made;
 	hk_unlock(&lock);
 	return made;
@@ -457,6 +464,8 @@ static bool make_key(void)
 HK_EXPORT int hak_pool_create(const struct hak_pool_options *options, hak_pool **out)
 {
 	struct hak_pool *pool;
+	if (!options || !out)
+		return -EINVAL;
 	if (!hk_process_init() || !make_key())
 		return -ENOMEM;
 	pool = own_memory(sizeof(*pool));
@@ -467,6 +476,7 @@ HK_EXPORT int hak_pool_create(const struct hak_pool_options *options, hak_pool *
 		unmake(pool);
 		return rc;
 	}
+	hk_fork_check();
 	hk_lock(&lock);
 	pool->next = pools;
 	pools = pool;
@@ -479,6 +489,7 @@ HK_EXPORT int hak_pool_create(const struct hak_pool_options *options, hak_pool *
 static bool unlist(struct hak_pool *pool)
 {
 	struct hak_pool **at = &pools;
+	hk_fork_check();
 	hk_lock(&lock);
 	while (*at && *at != pool)
 		at = &(*at)->next;
@@ -503,6 +514,7 @@ HK_EXPORT int hak_pool_stats(hak_pool *pool, struct hak_pool_stats *stats)
 	struct hak_pool_stats s = {.size_bytes = stats->size_bytes};
 	if (stats->size_bytes < sizeof(stats->size_bytes))
 		return -EINVAL;
+	hk_fork_check();
 	hk_lock(&lock);
 	memcpy(s.name, pool->name, sizeof(s.name));
 	s.count = pool->count;

@@ -13,7 +13,7 @@
 #define TAG_SHIFT (NUMBER_BITS + COUNT_BITS)
 
 _Static_assert(HK_STOCK_CHUNK < 1u << COUNT_BITS, "a chunk's count fits into a word");
-_Static_assert(HK_STOCK_MAX < 1u << NUMBER_BITS, "a chunk's number fits into a word");
+_Static_assert(HK_STOCK_MAX + SPARE_CHUNKS + 2 < 1u << NUMBER_BITS, "a chunk's number fits into a word");
 
 struct chunk {
 	uint64_t next; /* [A] word of the chunk below */

@@ -18,7 +18,7 @@
 #include "base/atomic.h"
 
 #define HK_STOCK_CHUNK 64u         /* objects of a chunk, at most */
-#define HK_STOCK_MAX ((1u << 26) - 1) /* objects of a store */
+#define HK_STOCK_MAX ((1u << 26) - 128) /* objects of a store: their chunks have numbers of 26 bits */
 
 struct hk_stock {
 	uint64_t head HK_CACHELINE;  /* [A] word */

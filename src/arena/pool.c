@@ -153,7 +153,7 @@ void *hk_pool_chunks_alloc(struct hk_pool *pool, unsigned count, unsigned align,
 {
 	unsigned first = 0;
 	hk_lock(&pool->lock);
-	size_t index = find_run(pool, count, align, &first);
+	size_t index = pool->lost ? HK_NO_SUPER : find_run(pool, count, align, &first);
 	if (index == HK_NO_SUPER) {
 		pool->count.out_of_memory++;
 		hk_unlock(&pool->lock);
@@ -239,7 +239,7 @@ void *hk_pool_span_alloc(struct hk_pool *pool, size_t chunks, size_t align, bool
 	size_t body = chunks / HK_SUPER_CHUNKS;
 	unsigned tail = (unsigned)(chunks % HK_SUPER_CHUNKS);
 	hk_lock(&pool->lock);
-	size_t first = hk_supers_take_locked(pool, body + (tail != 0), align, true);
+	size_t first = pool->lost ? HK_NO_SUPER : hk_supers_take_locked(pool, body + (tail != 0), align, true);
 	if (first == HK_NO_SUPER) {
 		pool->count.out_of_memory++;
 		hk_unlock(&pool->lock);
@@ -291,8 +291,8 @@ static bool span_shrink(struct hk_pool *pool, size_t first, size_t have, size_t 
 {
 	size_t body = want / HK_SUPER_CHUNKS;
 	unsigned tail = (unsigned)(want % HK_SUPER_CHUNKS);
-	if (!body)
-		return false;
+	if (!body || (tail && body < have / HK_SUPER_CHUNKS && hk_super_at(first)->flags & HK_SUPER_MOVED))
+		return false; /* what the tail leaves would stay a mapping of its own */
 	if (body == have / HK_SUPER_CHUNKS) {
 		unsigned cut = (unsigned)(have - want);
 		if (cut)
@@ -384,7 +384,9 @@ bool hk_pool_span_resize(struct hk_pool *pool, void *p, size_t chunks)
 	struct hk_super *s = hk_super_at(first);
 	bool done;
 	hk_lock(&pool->lock);
-	if (s->state != HK_SUPER_SPAN) {
+	if (pool->lost) {
+		done = false;
+	} else if (s->state != HK_SUPER_SPAN) {
 		done = chunks <= HK_SUPER_CHUNKS &&
 		       run_resize(pool, first, hk_chunk_index(p), (unsigned)chunks);
 	} else {

@@ -52,6 +52,7 @@ struct hk_lent {
 struct hk_pool {
 	struct hk_lock lock;
 	bool arena;           /* [C] an arena's; `lent` is in use, warm and kept SuperSlabs are not */
+	bool lost;            /* [A] an arena's, in a forked child: it was in the middle of a change, or is not mapped there */
 	bool inherited;       /* [L:pool] by a forked child: starters are shared with its parent */
 	uint32_t bucket[2][HK_SUPER_CHUNKS + 1]; /* [L:pool] index + 1 of the first; 0 = none */
 	uint64_t filled[2];                  /* [L:pool] bit n: bucket[][n] is not empty */

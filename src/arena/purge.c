@@ -312,6 +312,9 @@ bool hk_pool_span_move(struct hk_pool *pool, void *from, void *to, size_t supers
 	if (!moved)
 		return false;
 	moved = !hk_os_move((uintptr_t)from, (uintptr_t)to, supers << HK_SUPER_SHIFT);
+	/* The old place is a mapping that is locked no more, though the process may have locked all. */
+	if (moved)
+		hk_region_refresh((uintptr_t)from, supers << HK_SUPER_SHIFT);
 	hk_lock(&pool->lock);
 	if (moved) {
 		head->flags |= HK_SUPER_MOVED;

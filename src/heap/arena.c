@@ -50,7 +50,7 @@ struct hk_arena *hk_arena_new(bool single)
 		return NULL;
 	memset(&arena->pool.lent, 0, sizeof(arena->pool.lent));
 	arena->one = NULL;
-	arena->lost = arena->kept = arena->touching = false;
+	arena->pool.lost = arena->absent = arena->kept = arena->touching = false;
 	arena->attached = arena->pushed = 0;
 	arena->released = NULL;
 	hk_store_rel(&arena->life, arena->life + 1);
@@ -73,7 +73,7 @@ struct hk_arena *hk_arena_of(const void *p)
 /* ---- heaps ---- */
 
 /* As new, but for what is its own for good. A new tag: no header in the arena's memory matches it. */
-static void clear(struct hk_heap *heap)
+static void clear_locked(struct hk_heap *heap)
 {
 	heap->tag = heap->pool_tag = hk_heap_new_tag();
 	heap->tag_mask = ~0ull;
@@ -91,6 +91,13 @@ static void clear(struct hk_heap *heap)
 	memset(heap->classes, 0, sizeof(heap->classes));
 	hk_store(&heap->xqueue, NULL);
 	hk_store(&heap->xqueued_bytes, 0);
+}
+
+static void clear(struct hk_heap *heap)
+{
+	hk_lock(&heap->lock); /* hak_audit may look at it */
+	clear_locked(heap);
+	hk_unlock(&heap->lock);
 }
 
 static struct hk_heap *take_spare(void)
@@ -112,8 +119,8 @@ static struct hk_heap *take_spare(void)
 /* A heap of ARENA that no thread has, or a new one. The lock is held. */
 static struct hk_heap *obtain(struct hk_arena *arena)
 {
-	struct hk_heap *heap = arena->heaps;
-	while (heap && hk_load(&heap->home))
+	struct hk_heap *heap = arena->one ? arena->one : arena->heaps;
+	while (heap && heap != arena->one && hk_load(&heap->home))
 		heap = heap->arena_next;
 	if (heap && heap->orphan) { /* its thread vanished in a fork, perhaps between two stores */
 		hk_lock(&heap->lock);
@@ -187,7 +194,7 @@ struct hk_heap *hk_arena_heap_slow(struct hk_arena *arena)
 	struct hk_heap *home, *heap;
 	hk_fork_check();
 	home = hk_heap_ordinary();
-	if (arena->lost)
+	if (arena->pool.lost)
 		return NULL;
 	if (!hk_heap_is_born(home))
 		home = hk_heap_birth();
@@ -195,7 +202,7 @@ struct hk_heap *hk_arena_heap_slow(struct hk_arena *arena)
 		return NULL; /* a thread that has ended, or a signal handler */
 	home->busy = 1; /* while the lock is held */
 	hk_lock(&lock);
-	heap = arena->one ? arena->one : find_guest(home, arena);
+	heap = arena->one && !arena->one->orphan ? arena->one : find_guest(home, arena);
 	if (!heap)
 		heap = obtain(arena);
 	if (heap && heap->home != home) {
@@ -350,13 +357,33 @@ void hk_arena_end(struct hk_arena *arena)
 
 /* ---- fork ---- */
 
+/* Where a heap that HOME has pushed is not its own any more, malloc goes back to what came before. */
+static void cut_pushes(struct hk_heap *home)
+{
+	if (!hk_heap_is_born(home) || hk_heap_ordinary() != home)
+		return;
+	for (uint32_t i = 0; i < home->pushes; i++)
+		if (home->pushed[i]->home != home) {
+			home->pushes = i;
+			hk_heap_tls = i ? home->pushed[i - 1] : home;
+		}
+}
+
+/* The arena's memory is not mapped in the child: its heaps hold nothing that may be looked at. */
+static void forget_absent(struct hk_arena *arena)
+{
+	arena->pool.lost = true;
+	for (struct hk_heap *heap = arena->heaps; heap; heap = heap->arena_next) {
+		stand_up(heap);
+		clear_locked(heap);
+	}
+}
+
 /* In the child: heaps of vanished threads are free for others if they were whole, else lost with what they hold;
  * an arena whose pool was being changed gives out no more. */
 void hk_arenas_repair(struct hk_heap *home, bool alone)
 {
 	lock.owner = 0;
-	if (alone)
-		recount_pushes(home);
 	for (uint32_t i = 0; i < made; i++) {
 		struct hk_arena *arena = &groups[i / GROUP][i % GROUP];
 		if (!(arena->life & 1))
@@ -364,7 +391,7 @@ void hk_arenas_repair(struct hk_heap *home, bool alone)
 		arena->touching = false;
 		if (arena->pool.lock.owner && !hk_lock_is_mine(&arena->pool.lock)) {
 			arena->pool.lock.owner = 0;
-			arena->lost = true;
+			arena->pool.lost = true;
 		}
 		for (struct hk_heap *heap = arena->heaps; heap; heap = heap->arena_next) {
 			bool mine = heap->home == home;
@@ -379,8 +406,17 @@ void hk_arenas_repair(struct hk_heap *home, bool alone)
 				memset((mine ? home : heap->home)->seats, 0, sizeof(home->seats));
 			heap->lock.owner = 0;
 			heap->orphan = whole;
+			if (!whole)
+				hk_store(&hk_heap_states[heap->index], HK_HEAP_QUARANTINED);
+			if (!whole && heap == arena->one)
+				arena->pool.lost = true;
 			heap->guest_next = heap->guest_prev = NULL;
 			hk_store(&heap->home, whole ? NULL : &hk_heap_dead);
 		}
+		if (arena->absent)
+			forget_absent(arena);
 	}
+	cut_pushes(home);
+	if (alone)
+		recount_pushes(home);
 }

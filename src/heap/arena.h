@@ -27,8 +27,8 @@ struct hk_arena {
 	uint32_t seat_offset;    /* [C] in a heap: of the seat that its number has */
 	uint32_t attached;       /* [A] users that must let go before it ends */
 	uint32_t pushed;         /* [A] times that threads have it pushed */
-	bool lost;               /* [A] its pool was in the middle of a change when the process forked */
 	bool kept;               /* [C] made from what the program gave */
+	bool absent;             /* [C] its memory is not mapped in a forked child */
 	bool touching;           /* [C] by the thread below, until it is joined */
 	bool touch_stop;         /* [A] */
 	pthread_t toucher;

@@ -203,6 +203,8 @@ static struct hk_heap *obtain(unsigned node)
 	return heap;
 }
 
+static HK_TLS bool being_born; /* [O] */
+
 struct hk_heap *hk_heap_birth(void)
 {
 	struct hk_heap *heap;
@@ -212,7 +214,13 @@ struct hk_heap *hk_heap_birth(void)
 	if (hk_lock_is_mine(&make_lock))
 		return NULL; /* a signal handler, inside this thread's birth */
 	hk_fork_check();
+	if (being_born)
+		return NULL; /* likewise: it may have locks */
+	being_born = true;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	heap = obtain(hk_node_here());
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	being_born = false;
 	if (!heap)
 		return NULL;
 	heap->count.heap_births++;

@@ -76,6 +76,8 @@ static void repair_heap(struct hk_heap *heap, enum hk_heap_state state, bool alo
 	}
 }
 
+void (*hk_fork_hook)(void);
+
 HK_COLD static void repair(void)
 {
 	struct hk_heap *me = hk_heap_mine();
@@ -108,15 +110,19 @@ HK_COLD static void repair(void)
 		if (hk_heap_at(i) && hk_heap_at(i) != me && hk_heap_states[i] != HK_HEAP_QUARANTINED)
 			repair_heap(hk_heap_at(i), (enum hk_heap_state)hk_heap_states[i], alone);
 	hk_heaps_recount_stock();
+	if (hk_fork_hook)
+		hk_fork_hook();
 }
 
 void hk_fork_repair(void)
 {
 	uint32_t wiped = WIPED, *word = hk_load_acq(&hk_fork_word);
+	uint64_t mine = hk_os_signals_block(); /* a handler would wait for its own thread */
 	if (hk_cas_acq(word, &wiped, REPAIRING)) {
 		repair();
 		hk_store_rel(word, WHOLE); /* pairs with hk_fork_check */
 	}
+	hk_os_signals_set(mine);
 	while (hk_load_acq(word) != WHOLE)
 		hk_os_yield();
 }

@@ -126,10 +126,7 @@ void hk_heap_posted(struct hk_heap *owner, uint64_t queued)
 		return;
 	if (!hk_lock_try(&owner->lock))
 		return; /* its holder drains, or the next poster does */
-	if (owner->orphan && state == HK_HEAP_PARKED)
-		hk_heap_settle(owner);
-	else
-		hk_remote_drain(owner, DRAIN_CHAINS, HK_CLASSES, 0, NULL);
+	hk_remote_drain(owner, DRAIN_CHAINS, HK_CLASSES, 0, NULL);
 	hk_unlock(&owner->lock);
 }
 

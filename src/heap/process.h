@@ -36,6 +36,9 @@ void hk_heaps_recount_stock(void);
  * queue, and gives its empty slabs back. */
 void hk_heap_settle(struct hk_heap *heap);
 
+/* [C] once there are object pools: their part of a forked child's repair. */
+extern void (*hk_fork_hook)(void);
+
 /* Everything that can be given back at once; bytes that went to the kernel. */
 size_t hk_heaps_trim(size_t pad);
 

@@ -14,6 +14,7 @@
 
 #include "base/check.h"
 #include "heap/process.h"
+#include "tiny/busy.h"
 #include "tiny/find.h"
 #include "tiny/remote.h"
 
@@ -33,6 +34,7 @@ static uint32_t noted;        /* [A] written by the young heap's thread */
 static size_t noted_bytes;    /* [O] */
 static uint32_t chunks;       /* [L:heap] taken */
 static uint32_t since_ms;     /* [O] */
+static struct hk_heap *noting; /* [O] whose the notes are; an older young heap of the process may wait as an orphan */
 
 bool hk_youth_fork(struct hk_heap *me)
 {
@@ -59,6 +61,7 @@ void hk_youth_begin(struct hk_heap *heap)
 	heap->policy_mask = policy_mask;
 	heap->exit_rounds = exit_rounds;
 	chunks = 0;
+	noting = heap;
 	since_ms = hk_os_clock_ms();
 	heap->direct = heap->young = true;
 }
@@ -78,14 +81,11 @@ struct hk_slab *hk_youth_slab(struct hk_heap *heap, unsigned c)
 void hk_youth_stop(struct hk_heap *heap)
 {
 	int saved = errno;
-	uint8_t was = heap->busy;
-	heap->busy = 1; /* a signal handler's calls go elsewhere */
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	uint8_t was = hk_busy_begin(heap);
 	hk_lock(&heap->lock);
 	hk_youth_end(heap);
 	hk_unlock(&heap->lock);
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	heap->busy = was;
+	hk_busy_end(heap, was);
 	errno = saved;
 }
 
@@ -117,11 +117,9 @@ bool hk_youth_note(struct hk_heap *heap, const struct hk_slab *slab, void *p)
 	enum hk_heap_state state = hk_heap_state(hk_load(&slab->heap));
 	if (state == HK_HEAP_LIVE || state == HK_HEAP_ARENA)
 		return false;
-	heap->busy = 1; /* a signal handler's frees go elsewhere */
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	uint8_t was = hk_busy_begin(heap);
 	bool kept = note(slab, p);
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	heap->busy = 0;
+	hk_busy_end(heap, was);
 	if (HK_UNLIKELY(!kept))
 		hk_youth_stop(heap);
 	else if (noted % LOOK_NOTES == 0)
@@ -155,10 +153,12 @@ static void retag(struct hk_heap *heap)
 
 void hk_youth_end(struct hk_heap *heap)
 {
-	uint32_t n = noted;
 	if (!heap->young)
 		return;
 	retag(heap);
+	if (heap != noting)
+		return;
+	uint32_t n = noted;
 	noted_bytes = 0;
 	hk_store(&noted, 0);
 	while (n) {

@@ -44,6 +44,8 @@ static bool is_first(int fd)
 	       now.st_ino == first_stderr.st_ino && now.st_rdev == first_stderr.st_rdev;
 }
 
+static bool log_told; /* [A] */
+
 /* The file to write to, or -1; *OPENED: to be closed. */
 static int sink(bool *opened)
 {
@@ -52,7 +54,10 @@ static int sink(bool *opened)
 		int fd = (int)syscall(SYS_openat, AT_FDCWD, hk_options.log,
 				      O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
 		*opened = fd >= 0;
-		return fd;
+		if (fd >= 0)
+			return fd;
+		if (!__atomic_exchange_n(&log_told, true, __ATOMIC_RELAXED))
+			hk_say("HAKMEM_LOG=%s can't be opened: messages go to standard error", hk_options.log);
 	}
 	if (is_first(2))
 		return 2;

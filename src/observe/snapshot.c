@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "heap/process.h"
+#include "tiny/busy.h"
 #include "tiny/find.h"
 
 #define BIN_MAX (1u << 24)
@@ -89,6 +90,8 @@ void hk_snapshot(struct hk_snapshot *out)
 	if (!hk_region.base)
 		return;
 	hk_fork_check();
+	struct hk_heap *me = hk_heap_ordinary();
+	uint8_t was = hk_busy_begin(me);
 	for (unsigned i = 0; i < hk_region.stripes; i++)
 		read_pool(out, &hk_pools[i]);
 	for (uint32_t i = 0; i < made; i++) {
@@ -101,6 +104,7 @@ void hk_snapshot(struct hk_snapshot *out)
 		out->heaps_quarantined += state == HK_HEAP_QUARANTINED;
 		read_heap(out, hk_heap_at(i));
 	}
+	hk_busy_end(me, was);
 	out->free_blocks += hk_youth_noted();
 	out->region_bytes = hk_region_reserved();
 }

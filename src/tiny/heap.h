@@ -68,7 +68,7 @@ enum hk_draining {
 struct hk_class_state {
 	struct hk_slab *partial[HK_FULLNESS]; /* [L:heap] slab.h I4 */
 	struct hk_slab *last;  /* [L:heap] refilled from last; may have become full */
-	uint32_t cap;          /* [L:heap] blocks that the bin should hold; 0 before the first use */
+	uint32_t cap;          /* [O] blocks that the bin should hold; 0 before the first use */
 	uint32_t counted;      /* [O] blocks in the bin when its budget was set */
 	int32_t grant;         /* [O] that budget */
 	uint32_t refills;      /* [L:heap] since the last cut */

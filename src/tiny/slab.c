@@ -120,7 +120,7 @@ void hk_slab_own(struct hk_slab *slab, struct hk_heap *heap)
 {
 	unsigned c = slab->class_index;
 	uint32_t *code = &hk_super_at(hk_super_index((void *)slab->base))->code[hk_chunk_index((void *)slab->base)];
-	hk_store(&slab->heap, heap);
+	hk_store_rel(&slab->heap, heap); /* who posts to it reads its index */
 	for (unsigned i = 0; c >= HK_TINY_CLASSES && i < hk_classes[c].chunks; i++)
 		hk_store(&code[i], hk_code_of_slab(i, c, heap->index));
 	hk_store_rel(&slab->tag, hk_slab_tag(slab, heap));

@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "numa/node.h"
 #include "tiny/bin.h"
+#include "tiny/busy.h"
 #include "tiny/find.h"
 #include "tiny/large.h"
 #include "tiny/reentry.h"
@@ -26,7 +27,7 @@ HK_INLINE void enter(struct hk_heap *heap)
 {
 	heap->busy = 1;
 	if (HK_UNLIKELY(heap->home))
-		heap->home->busy = 1; /* a signal handler comes by there */
+		hk_heap_ordinary()->busy = 1; /* a signal handler comes by there */
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 
@@ -34,7 +35,7 @@ HK_INLINE void leave(struct hk_heap *heap)
 {
 	if (HK_UNLIKELY(heap->home)) {
 		__atomic_signal_fence(__ATOMIC_SEQ_CST);
-		heap->busy = heap->home->busy = 0;
+		heap->busy = hk_heap_ordinary()->busy = 0;
 		return;
 	}
 	if (HK_UNLIKELY(++heap->slow_calls % CLOCK_EVERY == 0)) {
@@ -50,7 +51,7 @@ HK_INLINE void leave(struct hk_heap *heap)
 
 HK_INLINE bool is_busy(const struct hk_heap *heap)
 {
-	return heap->busy || (heap->home && heap->home->busy);
+	return heap->busy || (heap->home && hk_heap_ordinary()->busy);
 }
 
 HK_COLD static void *out_of_memory(void)
@@ -82,10 +83,9 @@ static void *alloc_from(unsigned node, size_t size, size_t align, unsigned c, bo
 	return hk_shared_take(node, c, 1, &n);
 }
 
-/* For threads that have ended, and where no heap can be made. */
-HK_COLD static void *alloc_without_heap(size_t size, size_t align, unsigned c, bool *zero)
+/* A block of pool NODE for threads that have ended, and where no heap can be made. */
+HK_COLD static void *alloc_without_heap(unsigned node, size_t size, size_t align, unsigned c, bool *zero)
 {
-	unsigned node = hk_node_here();
 	struct hk_heap *shared = hk_load_acq(&hk_shared_heaps[node]);
 	if (!shared || hk_lock_is_mine(&shared->lock) || hk_lock_is_mine(&hk_pools[node].lock)) {
 		void *p = hk_reentry_alloc(size, align); /* a signal handler: during the start, or in here */
@@ -104,10 +104,10 @@ HK_COLD void *hk_alloc_at(unsigned node, size_t size)
 	struct hk_heap *heap = hk_heap_mine();
 	if (!hk_heap_is_born(heap))
 		heap = hk_heap_birth();
-	if (!heap) { /* past the thread's end */
-		void *p = alloc_from(node, size, HK_GRANULE, class_for(size, HK_GRANULE), &zero);
-		return p ? p : out_of_memory();
-	}
+	if (!heap && size > PTRDIFF_MAX)
+		return out_of_memory();
+	if (!heap) /* past the thread's end */
+		return alloc_without_heap(node, size, HK_GRANULE, class_for(size, HK_GRANULE), &zero);
 	if (heap->home)
 		heap = heap->home;
 	if (heap->node == node || is_busy(heap) || size > PTRDIFF_MAX)
@@ -126,11 +126,7 @@ HK_NOINLINE static void *refill_and_pop(struct hk_heap *heap, unsigned c, bool *
 	hk_lock(&heap->lock);
 	bool filled = hk_bin_refill(heap, c, zero);
 	hk_unlock(&heap->lock);
-	struct hk_block *block = bin->head;
-	if (filled) {
-		bin->head = block->next;
-		bin->pops++;
-	}
+	struct hk_block *block = filled ? hk_bin_pop(bin) : NULL;
 	leave(heap);
 	return filled ? block : out_of_memory();
 }
@@ -174,7 +170,7 @@ void *hk_alloc_in(struct hk_heap *heap, size_t size, size_t align, bool *zero)
 	if (HK_UNLIKELY(!hk_heap_is_born(heap))) {
 		heap = hk_heap_birth();
 		if (!heap)
-			return alloc_without_heap(size, align, c, zero);
+			return alloc_without_heap(hk_node_here(), size, align, c, zero);
 		return hk_alloc_in(heap, size, align, zero); /* its bins may have some */
 	}
 	void *p = c == HK_CLASSES ? span(heap, size, align, zero) : refill_and_pop(heap, c, zero);
@@ -183,7 +179,10 @@ void *hk_alloc_in(struct hk_heap *heap, size_t size, size_t align, bool *zero)
 	bool noted = heap->young;
 	if (noted)
 		hk_youth_stop(heap);
-	if (!hk_heaps_unstock(0) && !noted)
+	uint8_t was = hk_busy_begin(heap);
+	bool more = hk_heaps_unstock(0);
+	hk_busy_end(heap, was);
+	if (!more && !noted)
 		return p;
 	/* What ended threads left may do. The thread may have another heap since, and its bins some blocks. */
 	return hk_alloc_in(hk_heap_ordinary(), size, align, zero);

@@ -174,9 +174,29 @@ static void test_zero_after_locked_memory(void **state)
 	}
 }
 
+/* Programs take more than they use, and count on it: what is known to be zero is not written to. */
+static void test_spans_stay_untouched(void **state)
+{
+	long long there = 0;
+	size_t i;
+
+	(void)state;
+	if (test_served() != SERVED_HAKMEM)
+		return;
+	for (i = 0; i < 200; i++) {
+		block[i] = calloc(1, MIB);
+		CHECK(block[i], "calloc(1 MiB)");
+		there += resident_bytes(block[i], MIB);
+	}
+	CHECK(there < (long long)(64 * MIB), "%lld bytes of 200 MiB are resident", there);
+	for (i = 0; i < 200; i++)
+		free(block[i]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_spans_stay_untouched), /* first: nothing was freed yet */
 		cmocka_unit_test(test_zero_after_dirty_reuse_of_the_size),
 		cmocka_unit_test(test_zero_after_trim),
 		cmocka_unit_test(test_zero_across_sizes),

@@ -263,6 +263,42 @@ static void test_child(void **state)
 	child_must_pass(pid, "a child");
 }
 
+static pthread_key_t late_key;
+static void *late_block;
+static int late_error;
+
+/* The last round of destructors, when the thread's heap is gone. */
+static void asks_late(void *round)
+{
+	if ((uintptr_t)round < PTHREAD_DESTRUCTOR_ITERATIONS) {
+		pthread_setspecific(late_key, (char *)round + 1);
+		return;
+	}
+	free(malloc(1));
+	errno = 0;
+	late_block = TWIN(hak_malloc_onnode)(SIZE_MAX - 100, nodes[0].node);
+	late_error = errno;
+}
+
+static void *asks_at_its_end(void *arg)
+{
+	free(malloc(1));
+	pthread_setspecific(late_key, (void *)1);
+	return arg;
+}
+
+static void test_sizes_that_overflow(void **state)
+{
+	pthread_t t;
+
+	(void)state;
+	errno = 0;
+	CHECK(!TWIN(hak_malloc_onnode)(SIZE_MAX - 100, nodes[0].node) && errno == ENOMEM, "errno %d", errno);
+	CHECK(!pthread_key_create(&late_key, asks_late) && !pthread_create(&t, NULL, asks_at_its_end, NULL), "no thread");
+	pthread_join(t, NULL);
+	CHECK(!late_block && late_error == ENOMEM, "past the thread's end: %p, errno %d", late_block, late_error);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -275,6 +311,7 @@ int main(void)
 		cmocka_unit_test(test_remote_frees_are_counted),
 		cmocka_unit_test(test_audit),
 		cmocka_unit_test(test_child),
+		cmocka_unit_test(test_sizes_that_overflow),
 	};
 
 	test_begin();

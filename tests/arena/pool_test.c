@@ -44,6 +44,7 @@ static void mistakes(void)
 	MUST(-EINVAL, .count = 10);
 	MUST(-EINVAL, .object_bytes = 10);
 	MUST(-EINVAL, .object_bytes = 10, .count = (size_t)1 << 26);
+	MUST(-EINVAL, .object_bytes = 16, .count = ((size_t)1 << 26) - 64, .cache = 2); /* chunks beyond 26 bits */
 	MUST(-EINVAL, .object_bytes = SIZE_MAX, .count = 2);
 	MUST(-EINVAL, .object_bytes = (size_t)1 << 62, .count = 4);
 	MUST(-EINVAL, .object_bytes = 10, .count = 10, .alignment = 24);

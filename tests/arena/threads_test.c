@@ -286,6 +286,46 @@ static void single_owner(void)
 	run_in(starts_afresh, NULL);
 }
 
+static atomic_int turn;
+static unsigned refused_elsewhere;
+
+static void *uses_it_once(void *arg)
+{
+	test_free(test_malloc(10));
+	while (atomic_load(&turn) != 1)
+		sched_yield();
+	hak_arena_free(arena, hak_arena_alloc(arena, 100));
+	atomic_store(&turn, 2);
+	while (atomic_load(&turn) != 3) {
+		void *p = test_malloc(600 * KIB);
+		refused_elsewhere += !p;
+		test_free(p);
+	}
+	return arg;
+}
+
+/* A single owner's arena is pushed here and was used there: this thread's slow paths are not that one's. */
+static void single_owner_pushed(void)
+{
+	pthread_t t;
+	int i;
+
+	arena = arena_make(OPTIONS(.flags = HAK_ARENA_SINGLE, .max_bytes = 4 * SUPER));
+	CHECK(pthread_create(&t, NULL, uses_it_once, NULL) == 0, "no thread");
+	CHECK(hak_arena_push(arena) == 0, "push");
+	test_free(test_malloc(100));
+	atomic_store(&turn, 1);
+	while (atomic_load(&turn) != 2)
+		sched_yield();
+	for (i = 0; i < 100000; i++)
+		test_free(test_malloc(600 * KIB));
+	atomic_store(&turn, 3);
+	CHECK(hak_arena_pop() == 0, "pop");
+	pthread_join(t, NULL);
+	CHECK(!refused_elsewhere, "malloc failed %u times in another thread", refused_elsewhere);
+	CHECK(hak_arena_destroy(arena) == 0, "destroy");
+}
+
 /* ---- fork ---- */
 
 static void *many_blocks(void *arg)
@@ -434,7 +474,7 @@ int main(int argc, char **argv)
 		{"heaps_are_not_shared", heaps_are_not_shared}, {"heaps_are_taken_over", heaps_are_taken_over},
 		{"frees_from_elsewhere", frees_from_elsewhere}, {"reset_reaches_all_threads", reset_reaches_all_threads},
 		{"ends_while_pushed", ends_while_pushed}, {"destroy_while_pushed", destroy_while_pushed},
-		{"fork_counts_pushes", fork_counts_pushes}, {"single_owner", single_owner},
+		{"fork_counts_pushes", fork_counts_pushes}, {"single_owner", single_owner}, {"single_owner_pushed", single_owner_pushed},
 		{"fork_under_load", fork_under_load}, {"fork_while_pushed", fork_while_pushed},
 		{"signal_handlers", signal_handlers},
 	};

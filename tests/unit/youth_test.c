@@ -399,6 +399,26 @@ static void a_real_child(void **state)
 	unit_audit();
 }
 
+/* An older young heap, whose thread a fork of another one left behind, ends apart from the notes. */
+static void an_older_one_has_no_notes(void **state)
+{
+	(void)state;
+	begin_born();
+	free_theirs(0, 30);
+	uint32_t noted = hk_youth_noted();
+	struct hk_heap *older = hk_heap_make(0);
+	assert_int_not_equal(noted, 0);
+	assert_non_null(older);
+	older->young = true;
+	hk_youth_end(older);
+	assert_false(older->young);
+	assert_true(child->young);
+	assert_int_equal(hk_youth_noted(), noted);
+	hk_youth_stop(child);
+	assert_int_equal(hk_youth_noted(), 0);
+	all_is_well();
+}
+
 int main(int argc, char **argv)
 {
 	static const struct CMUnitTest cases[] = {
@@ -418,6 +438,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(its_end_leaves_the_parents_heap_alone),
 		cmocka_unit_test(where_no_heap_is_left),
 		cmocka_unit_test(misuse_is_fatal),
+		cmocka_unit_test(an_older_one_has_no_notes),
 		cmocka_unit_test(a_real_child),
 	};
 	return unit_main(argc, argv, cases, COUNT_OF(cases));

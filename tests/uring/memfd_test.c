@@ -3,7 +3,9 @@
 #include "lib.h"
 
 #include <fcntl.h>
+#include <hakmem/hakmem.h>
 #include <hakmem/memfd.h>
+#include <pthread.h>
 #include <spawn.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -124,6 +126,39 @@ static void test_fork(void)
 	IS(hak_arena_reset(arena), 0);
 	IS(hak_arena_destroy(arena), 0);
 	IS(hak_memfd_unmap(&s.m), 0);
+}
+
+static hak_arena *absent;
+static void *others[60];
+static int status = -1;
+
+/* Frees another thread's blocks, which are gathered, and forks: the child's thread ends as a thread may. */
+static void *forks_and_ends(void *arg)
+{
+	hak_arena_free(absent, hak_arena_alloc(absent, 40));
+	for (int i = 0; i < 20; i++)
+		hak_arena_free(absent, others[3 * i]);
+	pid_t pid = fork();
+	if (!pid) {
+		CHECK(!hak_arena_alloc(absent, 40) && !hak_audit(), "the child got a block, or its heaps are broken");
+		return arg;
+	}
+	CHECK(waitpid(pid, &status, 0) == pid, "waitpid");
+	return arg;
+}
+
+static void test_child_that_ends(void)
+{
+	struct hak_memfd m;
+	pthread_t t;
+	absent = create(options(SUPER, 0, 0), &m);
+	for (int i = 0; i < 60; i++)
+		others[i] = hak_arena_alloc(absent, 40);
+	CHECK(!pthread_create(&t, NULL, forks_and_ends, NULL) && !pthread_join(t, NULL), "no thread");
+	IS(status, 0);
+	CHECK(hak_arena_alloc(absent, 40), "the parent's arena is lost");
+	IS(hak_arena_destroy(absent), 0);
+	IS(hak_memfd_unmap(&m), 0);
 }
 
 /* ---- fixed buffers ---- */
@@ -291,6 +326,7 @@ int main(int argc, char **argv)
 	test_peer(HAK_PAGES_THP, HAK_POPULATE_NOW);
 	test_peer(HAK_PAGES_SMALL, HAK_POPULATE_BACKGROUND);
 	test_fork();
+	test_child_that_ends();
 	test_fixed();
 	return 0;
 }
