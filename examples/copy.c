@@ -5,6 +5,7 @@
  * The arena's pages were faulted, pinned and registered before the first read: a request passes an address and a buffer's
  * index, and the kernel looks up no page. It keeps neither holes nor attributes.
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <hakmem/uring.h>

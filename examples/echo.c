@@ -5,6 +5,7 @@
  *
  * No system call but io_uring's, and no malloc, once it serves.
  */
+#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <hakmem/uring.h>

@@ -2,6 +2,7 @@
  *
  *   on_node [NODE [MIB]]     NODE 0 and 64 MiB without them
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -25,9 +25,13 @@ static int count(std::istream &in)
 	});
 	for (std::size_t i = 0; i < order.size() && i < 10; i++)
 		std::printf("%6d %s\n", order[i].first, order[i].second->c_str());
+	if (seen.empty()) {
+		std::puts("no words");
+		return 1;
+	}
 	bool all = hak_arena_owner(&*seen.begin()) == arena.handle();
 	std::printf("%zu words, %s\n", seen.size(), all ? "all in the arena" : "NOT in the arena");
-	return order.empty() || !all;
+	return !all;
 }
 
 int main(int argc, char **argv)

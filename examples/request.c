@@ -3,6 +3,7 @@
  *
  *   request [REQUESTS]       prints the longest word of each request, and what the arena had to do for all of them
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

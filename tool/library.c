@@ -3,9 +3,12 @@
 
 #include <elf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define SONAME "libhakmem.so." HK_SOVERSION
@@ -60,6 +63,26 @@ char *hk_library_beside(struct hk_elf *elf)
 	return found;
 }
 
+/* By a name that it exports: whatever else is preloaded would leave the program on another malloc. */
+static bool is_hakmem(const char *path)
+{
+	static const char name[] = "\0hak_version";
+	struct stat st;
+	bool found = false;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	if (!fstat(fd, &st) && st.st_size > 0) {
+		void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+		if (p != MAP_FAILED) {
+			found = memmem(p, (size_t)st.st_size, name, sizeof(name));
+			munmap(p, (size_t)st.st_size);
+		}
+	}
+	close(fd);
+	return found;
+}
+
 static char *given_library(const char *given, struct hk_elf *elf)
 {
 	char *path = absolute(given);
@@ -67,6 +90,8 @@ static char *given_library(const char *given, struct hk_elf *elf)
 		hk_die(HK_EXIT_USAGE, "--lib: %s cannot be read: %s", given, strerror(errno));
 	if (!elf->is_elf || elf->type != ET_DYN || *elf->loader)
 		hk_die(HK_EXIT_USAGE, "--lib: %s is no shared library", given);
+	if (!is_hakmem(path))
+		hk_die(HK_EXIT_USAGE, "--lib: %s is not hakmem: it has no hak_version", given);
 	return path;
 }
 

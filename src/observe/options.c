@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/stat.h>
 
 #include "observe/say.h"
 #include "os/syscalls.h"
@@ -168,13 +169,15 @@ static void read_profile(char *text, const char *from)
 
 static bool load_file(const char *path)
 {
-	int fd = hk_sys_open(path, O_RDONLY);
-	ssize_t n = fd < 0 ? -1 : hk_sys_read(fd, profile_text, PROFILE_BYTES);
+	struct stat st;
+	int fd = hk_sys_open(path, O_RDONLY | O_NONBLOCK); /* a fifo would wait for a writer */
+	bool is_file = fd >= 0 && !fstat(fd, &st) && S_ISREG(st.st_mode);
+	ssize_t n = is_file ? hk_sys_read(fd, profile_text, PROFILE_BYTES) : -1;
 	if (fd >= 0)
 		hk_sys_close(fd);
 	if (n < 0 || n == PROFILE_BYTES) {
 		hk_say("HAKMEM_PROFILE=%s ignored: %s", path,
-		       n < 0 ? "the file cannot be read" : "the file is larger than 4095 bytes");
+		       n < 0 ? "it cannot be read, or is no file" : "the file is larger than 4095 bytes");
 		return false;
 	}
 	profile_text[n] = 0;

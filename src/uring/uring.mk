@@ -50,7 +50,7 @@ $(BUILD)/libhakmem_uring.a: $(URING_OBJ)
 
 $(URING_EXAMPLES): $(BUILD)/examples/%: examples/%.c $(URING_LIB) src/uring/uring.mk
 	@mkdir -p $(@D)
-	$(CC) $(URING_USE_CFLAGS) $(CFLAGS) -o $@ $< $(URING_USE_LIBS)
+	$(CC) $(filter-out -D_GNU_SOURCE,$(URING_USE_CFLAGS)) $(CFLAGS) -o $@ $< $(URING_USE_LIBS)
 
 # The archive without malloc: one side of it is libc's.
 URING_BENCH := $(BUILD)/bench/bench_uring
