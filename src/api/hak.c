@@ -63,8 +63,12 @@ HK_EXPORT void *hak_calloc(size_t count, size_t size)
 	void *p = hk_alloc_slow(bytes, HK_GRANULE, &zero);
 	if (!p)
 		return NULL;
+	if (!zero && bytes > HK_MEDIUM_MAX)
+		hk_span_clear(p, bytes);
+	else if (!zero)
+		memset(p, 0, bytes);
 	if (!zero)
-		return memset(p, 0, bytes);
+		return p;
 	struct hk_heap *heap = hk_heap_mine();
 	if (hk_heap_is_born(heap))
 		heap->count.calloc_known_zero++;

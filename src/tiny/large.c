@@ -6,6 +6,7 @@
 #include "tiny/find.h"
 
 #define ASK_BYTES (1ul << 30)
+#define CLEAR_BY_KERNEL_BYTES (32ul << 20) /* the highest of the sizes from which on glibc's calloc takes fresh pages */
 #define MOVE_MIN_BYTES (4 * HK_SUPER_BYTES) /* below, copying is as fast as the kernel call */
 
 /* The kernel's heuristic refuses a single mapping beyond all memory and swap; our reserve is not
@@ -50,6 +51,25 @@ void hk_span_free(void *p)
 		hk_pool_span_free(hk_pool_of(p), p);
 	else
 		hk_pool_chunks_free(hk_pool_of(p), p, hk_code_count(hk_load(&s->code[hk_chunk_index(p)])));
+}
+
+static bool may_purge(size_t first, size_t supers)
+{
+	if (hk_load(&hk_super_at(first)->state) != HK_SUPER_SPAN || hk_pool_of((void *)hk_super_base(first))->arena)
+		return false;
+	for (size_t i = first; i < first + supers; i++)
+		if (hk_super_at(i)->flags & HK_SUPER_UNPURGEABLE)
+			return false;
+	return true;
+}
+
+void hk_span_clear(void *p, size_t size)
+{
+	size_t first = hk_super_index(p), supers = size >> HK_SUPER_SHIFT, whole = 0;
+	if (size >= CLEAR_BY_KERNEL_BYTES && may_purge(first, supers) &&
+	    !hk_os_purge(hk_super_base(first), supers << HK_SUPER_SHIFT))
+		whole = supers << HK_SUPER_SHIFT;
+	memset((char *)p + whole, 0, size - whole);
 }
 
 bool hk_span_resize(void *p, size_t size)

@@ -14,6 +14,10 @@ void *hk_span_alloc(struct hk_pool *pool, size_t size, size_t align, bool *zero)
 
 void hk_span_free(void *p);
 
+/* Makes SIZE bytes of a span that was used before read as zero: a large one's pages go back to the kernel, since programs
+ * that ask for so much zeroed memory may not touch all of it; where these can't go, and else, by writing. */
+void hk_span_clear(void *p, size_t size);
+
 /* Resizes where it stands; false: it must move. */
 bool hk_span_resize(void *p, size_t size);
 

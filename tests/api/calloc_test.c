@@ -193,10 +193,32 @@ static void test_spans_stay_untouched(void **state)
 		free(block[i]);
 }
 
+/* The same of a large block where another one was. */
+static void test_large_ones_come_back_untouched(void **state)
+{
+	const size_t sizes_large[] = {64 * MIB, 65 * MIB + 4096 + 1, 33 * MIB};
+	size_t i, round;
+
+	(void)state;
+	for (i = 0; i < COUNT_OF(sizes_large); i++)
+		for (round = 0; round < 3; round++) {
+			char *p = calloc(1, sizes_large[i]);
+			CHECK(p, "calloc(%zu)", sizes_large[i]);
+			if (test_served() == SERVED_HAKMEM) {
+				long long there = resident_bytes(p, sizes_large[i]);
+				CHECK(there < (long long)(8 * MIB), "%lld bytes are resident", there);
+			}
+			check_zero(p, sizes_large[i], "a large block where another was");
+			memset(p, 0x5a, sizes_large[i]);
+			free(p);
+		}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_spans_stay_untouched), /* first: nothing was freed yet */
+		cmocka_unit_test(test_large_ones_come_back_untouched),
 		cmocka_unit_test(test_zero_after_dirty_reuse_of_the_size),
 		cmocka_unit_test(test_zero_after_trim),
 		cmocka_unit_test(test_zero_across_sizes),
