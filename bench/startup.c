@@ -2,7 +2,8 @@
  *
  *   startup [-n RUNS] [-p PROGRAM] EMPTY.so name=/path/lib.so ...
  *
- * Spawns PROGRAM (/bin/true) with each object preloaded in turn, RUNS times (200), on one core,
+ * Spawns PROGRAM (/bin/true) with each object preloaded in turn, RUNS times (200), each time in another order (what ran
+ * before leaves its traces in the caches), on one core,
  * and prints one line of JSON: for each name the median and the least time from posix_spawn to
  * the end of the process, the median of its difference to the EMPTY object's run of the same
  * round, and the minor faults. "none" is a run without any preload.
@@ -104,14 +105,33 @@ static void pin(void)
 	sched_setaffinity(0, sizeof(one), &one);
 }
 
+/* Fisher and Yates, by a linear congruential generator: the same orders in each run of this program. */
+static void shuffle(int *order)
+{
+	static uint64_t random = 88172645463325252u;
+
+	for (int i = object_count - 1; i > 0; i--) {
+		random = random * 6364136223846793005u + 1442695040888963407u;
+		int j = (int)((random >> 33) % (uint64_t)(i + 1)), other = order[i];
+
+		order[i] = order[j];
+		order[j] = other;
+	}
+}
+
 static void measure(int runs)
 {
+	int order[MAX_OBJECTS];
+
+	for (int i = 0; i < object_count; i++)
+		order[i] = i;
 	for (int warm = 0; warm < 3; warm++)
 		for (int i = 0; i < object_count; i++)
 			run_once(&objects[i], 0);
 	for (int run = 0; run < runs; run++) {
+		shuffle(order);
 		for (int i = 0; i < object_count; i++)
-			run_once(&objects[i], run);
+			run_once(&objects[order[i]], run);
 		for (int i = 0; i < object_count; i++)
 			objects[i].over_us[run] = objects[i].us[run] - objects[1].us[run];
 	}
