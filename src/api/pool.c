@@ -60,6 +60,13 @@ static struct hak_pool *pools; /* [L:pools] */
 static pthread_key_t exit_key;
 static bool exit_key_made;     /* [L:pools] */
 
+/* A child of _Fork repairs the lock first. */
+static void lock_pools(void)
+{
+	hk_fork_check();
+	hk_lock(&lock);
+}
+
 /* ---- caches ---- */
 
 static size_t cache_bytes(const struct hak_pool *pool)
@@ -136,8 +143,7 @@ HK_NOINLINE static struct cache *cache_slow(struct hak_pool *pool)
 		return NULL;
 	if (!hk_load(&pool->unused))
 		cache = own_memory(cache_bytes(pool));
-	hk_fork_check();
-	hk_lock(&lock);
+	lock_pools();
 	if (cache) {
 		cache->room = 2 * pool->cache;
 		cache->made = pool->made;
@@ -184,8 +190,7 @@ static void thread_exit(void *arg)
 {
 	uintptr_t me = hk_os_thread_word();
 	(void)arg;
-	hk_fork_check();
-	hk_lock(&lock);
+	lock_pools();
 	for (struct hak_pool *pool = pools; pool; pool = pool->next) {
 		struct slot *slot = pool->cache ? slot_find(pool, me) : NULL;
 		if (!slot)
@@ -450,8 +455,7 @@ static void unmake(struct hak_pool *pool)
 
 static bool make_key(void)
 {
-	hk_fork_check();
-	hk_lock(&lock);
+	lock_pools();
 	if (!exit_key_made && !pthread_key_create(&exit_key, thread_exit)) {
 		hk_fork_hook = in_child;
 		exit_key_made = true;
@@ -476,8 +480,7 @@ HK_EXPORT int hak_pool_create(const struct hak_pool_options *options, hak_pool *
 		unmake(pool);
 		return rc;
 	}
-	hk_fork_check();
-	hk_lock(&lock);
+	lock_pools();
 	pool->next = pools;
 	pools = pool;
 	hk_unlock(&lock);
@@ -489,8 +492,7 @@ HK_EXPORT int hak_pool_create(const struct hak_pool_options *options, hak_pool *
 static bool unlist(struct hak_pool *pool)
 {
 	struct hak_pool **at = &pools;
-	hk_fork_check();
-	hk_lock(&lock);
+	lock_pools();
 	while (*at && *at != pool)
 		at = &(*at)->next;
 	bool found = *at != NULL;
@@ -502,7 +504,6 @@ static bool unlist(struct hak_pool *pool)
 
 HK_EXPORT int hak_pool_destroy(hak_pool *pool)
 {
-	hk_fork_check();
 	if (!unlist(pool))
 		return -EINVAL;
 	unmake(pool);
@@ -514,8 +515,7 @@ HK_EXPORT int hak_pool_stats(hak_pool *pool, struct hak_pool_stats *stats)
 	struct hak_pool_stats s = {.size_bytes = stats->size_bytes};
 	if (stats->size_bytes < sizeof(stats->size_bytes))
 		return -EINVAL;
-	hk_fork_check();
-	hk_lock(&lock);
+	lock_pools();
 	memcpy(s.name, pool->name, sizeof(s.name));
 	s.count = pool->count;
 	s.stride_bytes = pool->stride;
