@@ -86,13 +86,15 @@ TARGETS = [
     Target("registration", "registration of 1 GiB of an arena against 4 KiB pages", "arena", "small_pages", 8,
            {"registration": "1 GiB"}, needs="uring"),
     Target("read-64k", "CPU time of a 64 KiB read into an arena's fixed buffers against READ into glibc's malloc",
-           "fixed", "plain", 1.5, {"read_64k": "64 KiB, O_DIRECT"}, needs="uring"),
+           "fixed", "plain", 1.5, {"read_64k": "a buffer for each block of the file, O_DIRECT"}, needs="uring"),
     Target("read-256k", "CPU time of a 256 KiB read into an arena's fixed buffers against READ into glibc's malloc",
-           "fixed", "plain", 3, {"read_256k": "256 KiB, O_DIRECT"}, needs="uring"),
+           "fixed", "plain", 3, {"read_256k": "a buffer for each block of the file, O_DIRECT"}, needs="uring"),
 ]
 TAIL = ("p99.9", "max")
 # Asked for, without a bound: (text, subject, {row: what it is}).
-SHOWN = [("an arena created, 100 allocations, destroyed", "arena", {"short_arena": ""}),
+SHOWN = [("reads into 32 buffers used again at once, plain to fixed", "ratio",
+          {"read_64k_few": "64 KiB", "read_256k_few": "256 KiB"}),
+         ("an arena created, 100 allocations, destroyed", "arena", {"short_arena": ""}),
          *[(f"an allocation {words}, populate {mode}", mode, {f"stall_{half}_{what}": what for what in TAIL})
            for half, words in (("initial", "of what was asked for at creation"), ("growth", "across growth"))
            for mode in ("now", "background", "never")]]

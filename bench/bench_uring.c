@@ -4,7 +4,10 @@
  *
  * registration      1 GiB of an arena on huge pages, and 1 GiB of 4 KiB pages (--quick: 128 MiB)
  * read_64k, _256k   CPU time a read with O_DIRECT: READ_FIXED into the arena, and READ into memory of libc's malloc, 32
- *                   at a time from one file, whole process by the kernel's count
+ *                   at a time from one file, whole process by the kernel's count. Each block of the file has a buffer
+ *                   of its own, as in a cache of it
+ * .._few            the same with 32 buffers that are used again at once: the kernel's records of their pages stay in
+ *                   the processor's caches
  * One line a figure: ROW SUBJECT VALUE UNIT, medians of N rounds (9), both sides taking turns, and their ratio. It is
  * linked with the archive that leaves libc's malloc in place, and says which file serves it. Status 77: there is no
  * io_uring, or DIR has no O_DIRECT. It does not judge: bench/arena does.
@@ -148,8 +151,9 @@ static void bench_registration(void)
 struct side {
 	struct io_uring ring;
 	bool fixed;
-	char *buffer[DEPTH];
-	unsigned index[DEPTH];
+	unsigned buffers; /* as many as the file has blocks, or DEPTH */
+	char **buffer;
+	unsigned *index;
 };
 
 static int make_file(void)
@@ -175,13 +179,16 @@ static int make_file(void)
 	return direct;
 }
 
-static void ask(struct side *s, int fd, size_t bytes, uint64_t at, unsigned slot)
+/* Read NUMBER; SLOT is one of DEPTH that has none under way. */
+static void ask(struct side *s, int fd, size_t bytes, uint64_t number, unsigned slot)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&s->ring);
+	uint64_t block = number % (file_bytes / bytes);
+	size_t b = s->buffers == DEPTH ? slot : block;
 	if (s->fixed)
-		io_uring_prep_read_fixed(sqe, fd, s->buffer[slot], (unsigned)bytes, at, (int)s->index[slot]);
+		io_uring_prep_read_fixed(sqe, fd, s->buffer[b], (unsigned)bytes, block * bytes, (int)s->index[b]);
 	else
-		io_uring_prep_read(sqe, fd, s->buffer[slot], (unsigned)bytes, at);
+		io_uring_prep_read(sqe, fd, s->buffer[b], (unsigned)bytes, block * bytes);
 	sqe->user_data = slot;
 }
 
@@ -192,7 +199,7 @@ static double read_all(struct side *s, int fd, size_t bytes)
 	uint64_t reads = passes * (file_bytes / bytes), asked = 0, done = 0;
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &from);
 	for (; asked < DEPTH; asked++)
-		ask(s, fd, bytes, asked * bytes % file_bytes, (unsigned)asked);
+		ask(s, fd, bytes, asked, (unsigned)asked);
 	while (done < reads) {
 		struct io_uring_cqe *cqe;
 		int rc = io_uring_submit_and_wait(&s->ring, 1);
@@ -205,43 +212,60 @@ static double read_all(struct side *s, int fd, size_t bytes)
 			io_uring_cqe_seen(&s->ring, cqe);
 			done++;
 			if (asked < reads)
-				ask(s, fd, bytes, asked++ * bytes % file_bytes, slot);
+				ask(s, fd, bytes, asked++, slot);
 		}
 	}
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &to);
 	return ((double)(to.tv_sec - from.tv_sec) * 1e6 + (double)(to.tv_nsec - from.tv_nsec) / 1e3) / (double)reads;
 }
 
-static void bench_reads(int fd, size_t bytes)
+static void new_side(struct side *s, size_t bytes, hak_arena *arena)
+{
+	new_ring(&s->ring);
+	s->buffer = malloc(s->buffers * sizeof(*s->buffer));
+	s->index = malloc(s->buffers * sizeof(*s->index));
+	if (!s->buffer || !s->index)
+		leave(1, "memory", ENOMEM);
+	for (unsigned i = 0; i < s->buffers; i++) {
+		s->buffer[i] = arena ? hak_arena_aligned_alloc(arena, 4096, bytes) : aligned_alloc(4096, bytes);
+		if (!s->buffer[i])
+			leave(1, "memory", ENOMEM);
+		memset(s->buffer[i], 1, bytes);
+	}
+}
+
+static void end_side(struct side *s)
+{
+	for (unsigned i = 0; i < s->buffers && !s->fixed; i++)
+		free(s->buffer[i]);
+	free(s->buffer);
+	free(s->index);
+	io_uring_queue_exit(&s->ring);
+}
+
+static void bench_reads(int fd, size_t bytes, unsigned buffers, const char *suffix)
 {
 	double cpu[2][ROUNDS_MAX];
 	char row[32];
-	struct side ours = {.fixed = true}, plain = {.fixed = false};
-	hak_arena *arena = huge_arena(DEPTH * bytes + 4 * MIB);
+	struct side ours = {.fixed = true, .buffers = buffers}, plain = {.fixed = false, .buffers = buffers};
+	hak_arena *arena = huge_arena(buffers * bytes + 4 * MIB);
 	hak_uring *u;
-	new_ring(&ours.ring);
-	new_ring(&plain.ring);
+	new_side(&ours, bytes, arena);
+	new_side(&plain, bytes, NULL);
 	check(hak_uring_attach(arena, &ours.ring, NULL, &u), "hak_uring_attach");
-	for (unsigned i = 0; i < DEPTH; i++) {
-		ours.buffer[i] = hak_arena_aligned_alloc(arena, 4096, bytes);
-		if (!ours.buffer[i] || posix_memalign((void **)&plain.buffer[i], 4096, bytes))
-			leave(1, "memory", ENOMEM);
-		memset(plain.buffer[i], 1, bytes);
+	for (unsigned i = 0; i < buffers; i++)
 		check(hak_uring_buffer(u, ours.buffer[i], bytes, &ours.index[i]), "hak_uring_buffer");
-	}
 	for (unsigned i = 0; i < rounds; i++) {
 		cpu[i & 1][i] = read_all(i & 1 ? &plain : &ours, fd, bytes);
 		cpu[!(i & 1)][i] = read_all(i & 1 ? &ours : &plain, fd, bytes);
 	}
 	double a = median(cpu[0]), b = median(cpu[1]);
-	snprintf(row, sizeof(row), "read_%zuk", bytes >> 10);
+	snprintf(row, sizeof(row), "read_%zuk%s", bytes >> 10, suffix);
 	figures(row, "fixed", a, "plain", b, "us");
 	check(hak_uring_detach(u), "hak_uring_detach");
 	check(hak_arena_destroy(arena), "hak_arena_destroy");
-	for (unsigned i = 0; i < DEPTH; i++)
-		free(plain.buffer[i]);
-	io_uring_queue_exit(&ours.ring);
-	io_uring_queue_exit(&plain.ring);
+	end_side(&ours);
+	end_side(&plain);
 }
 
 static void usage(void)
@@ -282,8 +306,10 @@ int main(int argc, char **argv)
 	int fd = make_file();
 	served();
 	bench_registration();
-	bench_reads(fd, 64 << 10);
-	bench_reads(fd, 256 << 10);
+	for (size_t bytes = 64 << 10; bytes <= 256 << 10; bytes *= 4) {
+		bench_reads(fd, bytes, (unsigned)(file_bytes / bytes), "");
+		bench_reads(fd, bytes, DEPTH, "_few");
+	}
 	close(fd);
 	return 0;
 }

@@ -30,9 +30,7 @@ static struct hk_arena *make(void)
 		*group = hk_os_table(hk_align_up(sizeof(struct hk_arena) * GROUP, HK_PAGE_BYTES));
 	if (!*group)
 		return NULL;
-	struct hk_arena *arena = &(*group)[made % GROUP];
-	arena->id = made++;
-	arena->seat_offset = (uint32_t)(offsetof(struct hk_heap, seats) + arena->id % HK_SEATS * sizeof(struct hk_seat));
+	struct hk_arena *arena = &(*group)[made++ % GROUP];
 	arena->pool.arena = true;
 	return arena;
 }
@@ -147,14 +145,14 @@ static struct hk_heap *obtain(struct hk_arena *arena)
 static void sit_down(struct hk_heap *home, struct hk_heap *heap)
 {
 	struct hk_arena *arena = heap->arena;
-	home->seats[arena->id % HK_SEATS] = (struct hk_seat){arena, heap};
+	*hk_arena_seat(home, arena) = (struct hk_seat){arena, heap};
 }
 
 /* The thread that had HEAP may go on with other arenas meanwhile: at worst another's seat is looked for again. */
 static void stand_up(struct hk_heap *heap)
 {
 	struct hk_heap *home = heap->home;
-	struct hk_seat *seat = home ? &home->seats[heap->arena->id % HK_SEATS] : NULL;
+	struct hk_seat *seat = home ? hk_arena_seat(home, heap->arena) : NULL;
 	if (home && hk_heap_is_born(home) && hk_load(&seat->heap) == heap)
 		hk_store(&seat->arena, NULL);
 }
@@ -220,7 +218,7 @@ struct hk_heap *hk_arena_heap_slow(struct hk_arena *arena)
 struct hk_heap *hk_arena_guest(struct hk_heap *home, const struct hk_pool *pool)
 {
 	struct hk_arena *arena = (struct hk_arena *)pool;
-	const struct hk_seat *seat = &home->seats[arena->id % HK_SEATS];
+	const struct hk_seat *seat = hk_arena_seat(home, arena);
 	if (seat->arena == arena)
 		return seat->heap;
 	if (!home->guests || !hk_heap_is_born(home) || home->busy)

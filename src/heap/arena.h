@@ -23,8 +23,6 @@ struct hk_arena {
 	struct hk_heap *heaps;   /* [L:arenas] by arena_next */
 	struct hk_heap *one;     /* [A] the only heap of an arena with a single owner; else NULL */
 	struct hk_arena *next;   /* [L:arenas] in the list of unused ones */
-	uint32_t id;             /* [C] */
-	uint32_t seat_offset;    /* [C] in a heap: of the seat that its number has */
 	uint32_t attached;       /* [A] users that must let go before it ends */
 	uint32_t pushed;         /* [A] times that threads have it pushed */
 	bool kept;               /* [C] made from what the program gave */
@@ -37,7 +35,7 @@ struct hk_arena {
 	void *released_arg;      /* [C] */
 	uint32_t aside;          /* [O] debug build: what it had before resets, a list by all_next, index + 1 ... */
 	size_t aside_supers;     /* [O] ... of so many */
-};
+} __attribute__((aligned(1024))); /* a number of its own in the higher bits of its address */
 
 HK_INLINE bool hk_arena_lives(const struct hk_arena *arena)
 {
@@ -57,11 +55,17 @@ void hk_arena_reset(struct hk_arena *arena);
 /* The calling thread's heap in ARENA, made if need be; NULL: it can't have one. */
 struct hk_heap *hk_arena_heap_slow(struct hk_arena *arena);
 
+/* The seat of a thread's ordinary heap that is ARENA's. By its address, not by a word of it: a load less. */
+HK_INLINE struct hk_seat *hk_arena_seat(struct hk_heap *home, const struct hk_arena *arena)
+{
+	return &home->seats[(uintptr_t)arena / sizeof(*arena) % HK_SEATS];
+}
+
 /* The same without a call; NULL: that does not know. */
 HK_INLINE struct hk_heap *hk_arena_heap_seen(const struct hk_arena *arena)
 {
-	const struct hk_seat *seat = (struct hk_seat *)((char *)hk_heap_ordinary() + arena->seat_offset);
-	if (HK_UNLIKELY(hk_load(&seat->arena) != arena)) /* of this life: an arena that ends clears its seats */
+	const struct hk_seat *seat = hk_arena_seat(hk_heap_ordinary(), arena);
+	if (HK_UNLIKELY(hk_peek(&seat->arena) != arena)) /* of this life: an arena that ends clears its seats */
 		return NULL;
 	if (!seat->heap)
 		__builtin_unreachable(); /* a seat with an arena has a heap */

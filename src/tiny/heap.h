@@ -134,7 +134,7 @@ struct hk_heap {
 	uint64_t xqueued_bytes;               /* [A] posted since the last drain, about */
 
 	/* Arenas: of a thread's ordinary heap ... */
-	struct hk_seat seats[HK_SEATS];       /* [O] by the arena's number */
+	struct hk_seat seats[HK_SEATS];       /* [O] by the arena's address */
 	struct hk_heap *guests;               /* [L:arenas] its heaps in arenas, by guest_next */
 	struct hk_heap *pushed[HK_SEATS];     /* [O] what malloc takes from at depth 1, 2, .. of hak_arena_push */
 	uint32_t pushes;                      /* [O] */
