@@ -1,5 +1,6 @@
-/* arena_hakmem.c - hakmem for bench_arena: malloc's heap, an arena of any thread, one of a single owner, object pools;
- * and what others have no like of: reset against frees, short arenas, stalls across growth. */
+/* arena_hakmem.c - hakmem for bench_arena: malloc's heap, an arena of any thread, the same pushed (malloc takes from it),
+ * one of a single owner, object pools; and what others have no like of: reset against frees, short arenas, stalls across
+ * growth. */
 #include "arena_subject.h"
 
 #include <stdint.h>
@@ -60,6 +61,19 @@ static void *arena_alloc(size_t size)
 static void arena_free(void *p)
 {
 	hak_arena_free(arena, p);
+}
+
+static void push(void)
+{
+	if (hak_arena_push(arena)) {
+		fprintf(stderr, "bench_arena: the arena can't be pushed\n");
+		exit(1);
+	}
+}
+
+static void pop(void)
+{
+	hak_arena_pop();
 }
 
 static bool arena_owns(void *p)
@@ -147,6 +161,13 @@ const struct hk_subject hk_subjects[] = {
 	 .start = start_shared,
 	 .alloc = arena_alloc,
 	 .free = arena_free,
+	 .owns = arena_owns},
+	{.name = "arena_pushed",
+	 .symbol = "hak_malloc",
+	 .alloc = heap_alloc,
+	 .free = heap_free,
+	 .enter = push,
+	 .leave = pop,
 	 .owns = arena_owns},
 	{.name = "arena_single",
 	 .symbol = "hak_arena_alloc",

@@ -54,6 +54,8 @@ static void prove_blocks(const struct hk_subject *s)
 {
 	static unsigned char *p[BLOCKS];
 	size_t before = libc_bytes(), bytes = 0;
+	if (s->enter)
+		s->enter();
 	for (uint32_t i = 0; i < BLOCKS; i++) {
 		p[i] = s->alloc(size_of(i));
 		if (!p[i])
@@ -70,6 +72,8 @@ static void prove_blocks(const struct hk_subject *s)
 			unproven(s, "a block lost what was written to it");
 	for (uint32_t i = 0; i < BLOCKS; i++)
 		s->free(p[i]);
+	if (s->leave)
+		s->leave();
 }
 
 static void prove_objects(const struct hk_subject *s)

@@ -52,7 +52,8 @@ def dpdk(name, suffix, environment):
 HUGE = " on hugetlb pages"
 PROGRAMS = [
     Program("hakmem", "bench_arena", "blocks,objects,reset,short",
-            {n: n for n in ("hak_malloc", "arena", "arena_single", "hak_pool", "hak_pool_cache")}, "make bench-arena"),
+            {n: n for n in ("hak_malloc", "arena", "arena_pushed", "arena_single", "hak_pool",
+                                 "hak_pool_cache")}, "make bench-arena"),
     Program("jemalloc", "bench_arena_jemalloc", "blocks", {"jemalloc_arena": "jemalloc_arena"},
             "make bench-arena; needs libjemalloc-dev", ("libjemalloc.so",)),
     Program("mimalloc", "bench_arena_mimalloc", "blocks", {"mimalloc_heap": "mimalloc_heap"},
@@ -83,6 +84,8 @@ TARGETS = [
            1.2, SIZES, needs="jemalloc"),
     Target("mimalloc", "alloc and free in an arena against mimalloc's heaps", "arena", "mimalloc_heap", 1.2,
            SIZES, needs="mimalloc"),
+    Target("mimalloc-pushed", "malloc and free in a pushed arena against mimalloc's heaps, of one thread too",
+           "arena_pushed", "mimalloc_heap", 1.2, SIZES, needs="mimalloc"),
     Target("registration", "registration of 1 GiB of an arena against 4 KiB pages", "arena", "small_pages", 8,
            {"registration": "1 GiB"}, needs="uring"),
     Target("read-64k", "CPU time of a 64 KiB read into an arena's fixed buffers against READ into glibc's malloc",

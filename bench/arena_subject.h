@@ -14,6 +14,9 @@ struct hk_subject {
 	int (*start)(void);
 	void *(*alloc)(size_t size);
 	void (*free)(void *p);
+	/* Around the calls of the two: what makes them go there. NULL: nothing is needed. */
+	void (*enter)(void);
+	void (*leave)(void);
 	/* Is the block this subject's? NULL: it has no way to say. */
 	bool (*owns)(void *p);
 	/* Fixed-size objects of BYTES, COUNT of them; NULL: it has none. */

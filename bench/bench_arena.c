@@ -115,13 +115,23 @@ static double least(double a, double b)
 }
 
 /* SIZE 0: churn. */
+static double measure_once(const struct hk_subject *s, size_t size)
+{
+	if (s->enter)
+		s->enter();
+	double ns = size ? pairs(s, size) : churn(s);
+	if (s->leave)
+		s->leave();
+	return ns;
+}
+
 static void measure_row(const char *row, size_t size, unsigned rounds)
 {
 	double best[SUBJECTS_MOST] = {0};
 	for (unsigned r = 0; r < rounds; r++)
 		for (unsigned i = 0; hk_subjects[i].name; i++)
 			if (hk_subjects[i].alloc)
-				best[i] = least(best[i], size ? pairs(&hk_subjects[i], size) : churn(&hk_subjects[i]));
+				best[i] = least(best[i], measure_once(&hk_subjects[i], size));
 	for (unsigned i = 0; hk_subjects[i].name; i++)
 		if (hk_subjects[i].alloc)
 			hk_subject_row(row, hk_subjects[i].name, best[i], "ns");
