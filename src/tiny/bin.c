@@ -23,7 +23,7 @@
 #define BIN_FIRST_BYTES 6144u      /* cap of a class to begin with */
 #define BIN_MAX_BYTES (8u << 20)   /* and at most, on loan */
 #define EMPTY_CHUNKS_MAX 8u       /* kept in a heap: a class's slabs come and go */
-#define EVEN_BYTES 65536u          /* a class of which as many blocks are taken as freed is counted after so many, ... */
+#define EVEN_BYTES 16384u          /* a class of which as many blocks are taken as freed is counted after so many, ... */
 #define EVEN_BLOCKS 64u            /* ... though its bin might be over its cap by then, ... */
 #define EVEN_LEAST 2u              /* ... and of the largest after so many */
 #define SHARED_BATCH_BYTES 512u
