@@ -25,7 +25,7 @@
 #define EMPTY_CHUNKS_MAX 8u       /* kept in a heap: a class's slabs come and go */
 #define EVEN_BYTES 16384u          /* a class of which as many blocks are taken as freed is counted after so many, ... */
 #define EVEN_BLOCKS 64u            /* ... though its bin might be over its cap by then, ... */
-#define EVEN_LEAST 2u              /* ... and of the largest after so many */
+#define EVEN_LEAST 2u              /* ... and of the largest after so many, but for the first time: free twice is seen */
 #define SHARED_BATCH_BYTES 512u
 #define SHARED_MAX_BYTES 16384u     /* of a class from the shared heap, before a thread has a slab of its own */
 
@@ -541,8 +541,11 @@ bool hk_bin_spent(struct hk_heap *heap, unsigned c)
 			return false;
 	}
 	uint32_t budget = cs->cap - n;
-	if (heap->bins[c].pops * 4ull >= (uint32_t)cs->grant * 3ull)
-		budget = (uint32_t)hk_max(budget, hk_max(hk_min(EVEN_BYTES / hk_classes[c].size, EVEN_BLOCKS), EVEN_LEAST));
+	bool even = heap->bins[c].pops * 4ull >= (uint32_t)cs->grant * 3ull;
+	if (even)
+		budget = (uint32_t)hk_max(budget, hk_max(hk_min(EVEN_BYTES / hk_classes[c].size, EVEN_BLOCKS),
+							 cs->even ? EVEN_LEAST : 0));
+	cs->even = even;
 	hk_bin_grant(heap, c, n, (int32_t)budget);
 	heap->count.bin_granted++;
 	return true;

@@ -79,6 +79,7 @@ struct hk_class_state {
 	uint32_t shed;         /* [L:heap] newest blocks flushed since all of the bin was walked */
 	bool used;             /* [L:heap] refilled or flushed since the last tick */
 	uint8_t draining;      /* [O] enum hk_draining */
+	bool even;             /* [O] as many were taken as freed under the last budget */
 };
 
 #define HK_SEATS 8u /* arenas that a thread finds its heap of at once */
