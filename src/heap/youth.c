@@ -25,7 +25,7 @@
 #define LOOK_NOTES 32u
 #define GENERATIONS 4u    /* each leaves a heap behind: a process that goes on in its child again and again must not */
 
-static bool due;              /* [A] in a child whose first heap is yet to come */
+HK_AT_START static bool due; /* [A] in a child whose first heap is yet to come */
 static uint8_t generation;    /* [O] */
 static uint64_t policy_mask;  /* [O] of its thread in the parent */
 static uint8_t exit_rounds;   /* [O] likewise */
