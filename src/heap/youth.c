@@ -26,14 +26,14 @@
 #define GENERATIONS 4u    /* each leaves a heap behind: a process that goes on in its child again and again must not */
 
 HK_AT_START static bool due; /* [A] in a child whose first heap is yet to come */
-static uint8_t generation;    /* [O] */
-static uint64_t policy_mask;  /* [O] of its thread in the parent */
-static uint8_t exit_rounds;   /* [O] likewise */
-static void *notes[NOTES];    /* [O] blocks that were freed */
-static uint32_t noted;        /* [A] written by the young heap's thread */
-static size_t noted_bytes;    /* [O] */
-static uint32_t chunks;       /* [L:heap] taken */
-static uint32_t since_ms;     /* [O] */
+static uint8_t generation;   /* [O] */
+static uint64_t policy_mask; /* [O] of its thread in the parent */
+static uint8_t exit_rounds;  /* [O] likewise */
+static void *notes[NOTES];   /* [O] blocks that were freed */
+static uint32_t noted;       /* [A] written by the young heap's thread */
+static size_t noted_bytes;   /* [O] */
+static uint32_t chunks;      /* [L:heap] taken */
+static uint32_t since_ms;    /* [O] */
 static struct hk_heap *noting; /* [O] whose the notes are; an older young heap of the process may wait as an orphan */
 
 bool hk_youth_fork(struct hk_heap *me)
