@@ -5,6 +5,7 @@ triples (text, value, limit) with value <= limit or >= limit, made from medians 
 printed. No row runs anything itself.
 """
 import dataclasses
+import os
 import statistics
 
 
@@ -148,6 +149,12 @@ def timed_rows():
     for kib, n in ((8, 200000), (16, 200000), (64, 100000), (256, 50000)):
         yield tiny(f"medium-{kib}k", f"{kib} KiB, batch 20 fifo",
                    ["-c", "-s", str(kib * 1024), "-b", "20"], n)
+
+
+def warm_mib():
+    """HAKMEM_WARM_MIB as it is by itself; less where a control group has less memory than the machine."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
+    return min(max(memory // 96, 128), 1024)
 
 
 def memory_rows(warm_mib):

@@ -48,6 +48,8 @@ options_as_roff() {
 	}
 
 	function number(   text) {
+		if (def == "HK_AUTO")
+			return "Default auto; or a number" (unit == "" ? "" : " of " unit) " from " min " to " max "."
 		text = "Default " def (unit == "" ? "" : " " unit)
 		return text ", from " min " to " max "."
 	}

@@ -16,11 +16,13 @@ struct variable {
 	const char *name;
 	enum type type;
 	uint64_t least, most;
+	bool has_auto;
 	const char *unit, *help;
 };
 
+#define HK_AUTO SIZE_MAX
 #define HK_OPTION(field, name, type, preset, least, most, unit, help) \
-	{name, type, least, most, unit, help},
+	{name, type, least, most, (preset) == HK_AUTO, unit, help},
 static const struct variable variables[] = {
 #include "observe/options.def"
 };
@@ -61,10 +63,12 @@ static void check(const char *option, const struct variable *v, const char *valu
 	if (v->type == CHOICE && !choice_has(v, value, words, sizeof(words)))
 		hk_die(HK_EXIT_USAGE, "%s: %s is not '%s' but one of: %s", option, v->name, value,
 		       words);
-	if (v->type == NUMBER && !hk_number(value, v->least, v->most, &x))
-		hk_die(HK_EXIT_USAGE, "%s: %s is not '%s' but a number from %llu to %llu%s%s",
+	if (v->type == NUMBER && !(v->has_auto && !strcmp(value, "auto")) &&
+	    !hk_number(value, v->least, v->most, &x))
+		hk_die(HK_EXIT_USAGE, "%s: %s is not '%s' but a number from %llu to %llu%s%s%s",
 		       option, v->name, value, (unsigned long long)v->least,
-		       (unsigned long long)v->most, *v->unit ? " " : "", v->unit);
+		       (unsigned long long)v->most, *v->unit ? " " : "", v->unit,
+		       v->has_auto ? ", or auto" : "");
 	if (v->type == TEXT && (!*value || strlen(value) > TEXT_BYTES))
 		hk_die(HK_EXIT_USAGE, "%s: %s wants a text of 1 to %d bytes", option, v->name,
 		       TEXT_BYTES);

@@ -68,7 +68,7 @@ struct hk_pool {
 	size_t lowest_free_gib; /* [L:pool] no bit in free_bits of its stripe before it */
 	size_t used_peak_bytes; /* [L:pool] most in use since ... */
 	size_t used_peak_before; /* [L:pool] ... and in the decay time before */
-	size_t warm_cap_limit;  /* [L:pool] bytes, an eighth of the memory limit; 0 = not asked yet */
+	size_t memory_limit;    /* [L:pool] this pool's share of it; 0: not asked for yet */
 	uint32_t hugetlb_refused_ms; /* [L:pool] when the kernel last had no page; 0 = never */
 	uint32_t gib_refused_ms;     /* [L:pool] the same of 1 GiB pages */
 	uint32_t peak_since_ms;  /* [L:pool] ... this; 0 = not yet */

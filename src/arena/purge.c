@@ -11,7 +11,10 @@
 #define REFUSED_MS 1000 /* a time is kept as an odd number, perhaps 1 ms ahead: differences have a sign */
 #define RANGES 16u                    /* merged ranges handed over in one go */
 #define DIRTY_MIN_CHUNKS 512u         /* 32 MiB of free chunks in partial SuperSlabs are normal */
-#define WARM_MIB_ALL 128ul            /* HAKMEM_WARM_MIB with which as much may be free as is in spans, less: less */
+#define WARM_MIB_ALL 128ul            /* HAKMEM_WARM_MIB with which as much may be free as is in spans, less: less; and its least by itself */
+#define WARM_AUTO_PART 96u            /* of the memory limit, ... */
+#define WARM_AUTO_MAX (1ul << 30)
+#define LIMIT_ASK_CHUNKS 256u         /* 16 MiB do not need to know the limit */
 #define SHED_MIN_CHUNKS 16u           /* a MiB needs no look at the cap */
 
 size_t hk_held_bytes;
@@ -47,13 +50,16 @@ static size_t used_chunks(const struct hk_pool *pool)
 static size_t warm_cap(struct hk_pool *pool)
 {
 	size_t used = used_chunks(pool) << HK_CHUNK_SHIFT, spans = pool->span_chunks << HK_CHUNK_SHIFT;
-	size_t warm_mib = (size_t)hk_options.warm_mib, most = hk_max(warm_mib << 20, used / 8);
+	if (!pool->memory_limit && pool->warm_supers * HK_SUPER_CHUNKS + pool->dirty_chunks > LIMIT_ASK_CHUNKS)
+		pool->memory_limit = hk_os_memory_limit() / hk_region.nodes;
+	size_t warm_mib = hk_options.warm_mib, most = warm_mib << 20;
+	if (warm_mib == HK_AUTO)
+		most = hk_max(WARM_MIB_ALL << 20, hk_min(pool->memory_limit / WARM_AUTO_PART, WARM_AUTO_MAX));
+	most = hk_max(most, used / 8);
 	most = hk_max(most, spans / WARM_MIB_ALL * hk_min(warm_mib, WARM_MIB_ALL));
 	pool->used_peak_bytes = hk_max(pool->used_peak_bytes, used);
-	if (!pool->warm_cap_limit && pool->warm_supers > 8)
-		pool->warm_cap_limit = hk_os_memory_limit() / 8 / hk_region.nodes;
-	if (pool->warm_cap_limit)
-		most = hk_min(most, pool->warm_cap_limit);
+	if (pool->memory_limit)
+		most = hk_min(most, pool->memory_limit / 8);
 	size_t open = (used - spans) / 3;
 	size_t cap = hk_max(hk_max(pool->used_peak_bytes, pool->used_peak_before), most / 4);
 	return hk_min(cap, most - hk_min(hk_load(&hk_held_bytes) + open, most / 2)) >> HK_CHUNK_SHIFT;

@@ -30,7 +30,7 @@ static void stock(struct hk_heap *heap)
 			bytes += (size_t)hk_bin_length(heap, c) * hk_classes[c].size;
 	bytes = hk_max(bytes, heap->cap_bytes); /* what is on loan stays with them */
 	if (!bytes || hk_add(&stocked_bytes, bytes) + bytes >
-			      hk_min((hk_options.bin_extra_mib << 20) / STOCK_PART, STOCK_MAX_BYTES)) {
+			      hk_min(hk_bins_extra_least() / STOCK_PART, STOCK_MAX_BYTES)) {
 		hk_sub(&stocked_bytes, bytes);
 		return empty_bins(heap);
 	}

@@ -21,12 +21,13 @@ struct option {
 	size_t offset;
 	enum type type;
 	size_t least, most;
+	bool has_auto;
 	const char *unit;
 	const char *help;
 };
 
 #define HK_OPTION(field, name, type, preset, least, most, unit, help) \
-	{name, offsetof(struct hk_options, field), type, least, most, unit, help},
+	{name, offsetof(struct hk_options, field), type, least, most, (preset) == HK_AUTO, unit, help},
 static const struct option table[] = {
 #include "observe/options.def"
 };
@@ -68,6 +69,10 @@ static const struct option *find(const char *name, size_t bytes)
 static bool parse_number(const struct option *o, const char *value, size_t *out)
 {
 	size_t x = 0;
+	if (o->has_auto && !strcmp(value, "auto")) {
+		*out = HK_AUTO;
+		return true;
+	}
 	if (!*value)
 		return false;
 	for (; *value; value++) {
@@ -128,8 +133,8 @@ static void set(const struct option *o, const char *value, enum origin origin)
 					: parse_choice(o, value, &x);
 	if (!good) {
 		if (o->type == NUMBER)
-			hk_say("%s=%s ignored: a number from %zu to %zu is wanted", o->name, value,
-			       o->least, o->most);
+			hk_say("%s=%s ignored: a number from %zu to %zu%s is wanted", o->name, value,
+			       o->least, o->most, o->has_auto ? ", or auto," : "");
 		else
 			hk_say("%s=%s ignored: %s", o->name, value, o->help);
 		return;
@@ -249,6 +254,8 @@ void hk_options_print(void)
 		} else if (o->type == CHOICE) {
 			const char *w = word(o, *(const size_t *)field, &bytes);
 			hk_say("%s=%.*s (%s)", o->name, (int)bytes, w ? w : "?", from);
+		} else if (o->has_auto && *(const size_t *)field == HK_AUTO) {
+			hk_say("%s=auto (%s)", o->name, from);
 		} else {
 			hk_say("%s=%zu%s%s (%s)", o->name, *(const size_t *)field, *o->unit ? " " : "",
 			       o->unit, from);

@@ -11,6 +11,8 @@
 enum { HK_HUGE_NEVER, HK_HUGE_THP, HK_HUGE_HUGETLB, HK_HUGE_HUGETLB_1G };
 enum { HK_FOREIGN_PASS, HK_FOREIGN_ABORT };
 
+#define HK_AUTO SIZE_MAX /* a number's value: as the machine's memory has it */
+
 #define HK_OPTION_FIELD_NUMBER(field) size_t field;
 #define HK_OPTION_FIELD_CHOICE(field) size_t field;
 #define HK_OPTION_FIELD_TEXT(field) const char *field;

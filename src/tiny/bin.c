@@ -17,6 +17,9 @@
 #define OWN_MIN_BYTES (64u << 10)
 #define BORROW_BYTES (64u << 10)
 #define LOANS_UNASKED_BYTES (8ul << 20)
+#define LOANS_AUTO_LEAST (32ul << 20) /* by themselves, and ... */
+#define LOANS_AUTO_PART 384u          /* ... of the memory limit, at most ... */
+#define LOANS_AUTO_MOST (256ul << 20)
 #define BATCH_BLOCKS 16u           /* ... or that many */
 #define CARVE_FIRST_BYTES 4096u    /* the page that a small program touches */
 #define CARVE_BYTES 16384u
@@ -437,27 +440,35 @@ uint32_t hk_bin_cut(struct hk_heap *heap, unsigned c, uint32_t keep)
 	return others;
 }
 
+size_t hk_bins_extra_least(void)
+{
+	return hk_options.bin_extra_mib == HK_AUTO ? LOANS_AUTO_LEAST : hk_options.bin_extra_mib << 20;
+}
+
 /* What all heaps together may borrow: HAKMEM_BIN_EXTRA_MIB, but beyond 8 MiB no more than a sixteenth of the memory
  * limit, which is asked for only by a thread that comes near. Not in an arena, where nothing may enter the kernel. */
 static size_t loans_limit(struct hk_heap *heap, size_t lent)
 {
-	static size_t most; /* [A] 0: not asked yet; any thread finds the same */
-	size_t all = hk_options.bin_extra_mib << 20;
+	static size_t memory; /* [A] 0: not asked yet; any thread finds the same */
+	size_t all = hk_bins_extra_least(), limit;
 	if (lent <= LOANS_UNASKED_BYTES)
 		return all;
-	if (!hk_load(&most)) {
+	if (!hk_load(&memory)) {
 		int saved = errno;
 		uint8_t was = heap->busy;
 		if (heap->arena)
 			return LOANS_UNASKED_BYTES;
 		heap->busy = 1; /* a signal handler must not change the bin that is being looked at */
 		__atomic_signal_fence(__ATOMIC_SEQ_CST);
-		hk_store(&most, hk_max(hk_os_memory_limit() / 16, LOANS_UNASKED_BYTES));
+		hk_store(&memory, hk_os_memory_limit());
 		__atomic_signal_fence(__ATOMIC_SEQ_CST);
 		heap->busy = was;
 		errno = saved;
 	}
-	return hk_min(all, hk_load(&most));
+	limit = hk_load(&memory);
+	if (hk_options.bin_extra_mib == HK_AUTO)
+		all = hk_max(all, hk_min(limit / LOANS_AUTO_PART, LOANS_AUTO_MOST));
+	return hk_min(all, hk_max(limit / 16, LOANS_UNASKED_BYTES));
 }
 
 /* Sees to it that the heap's bins may hold BYTES. Who comes first must not have it all: a heap may borrow up to twice

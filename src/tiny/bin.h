@@ -40,6 +40,9 @@ bool hk_bin_spent(struct hk_heap *heap, unsigned c);
  * does not have the length it should is fatal: a double free. */
 void hk_bin_overflow(struct hk_heap *heap, unsigned c);
 
+/* What all bins together may borrow at least, where memory has room for it (HAKMEM_BIN_EXTRA_MIB). */
+size_t hk_bins_extra_least(void);
+
 /* Gives back what the heap borrowed for caps that have since fallen (HAKMEM_BIN_EXTRA_MIB). */
 void hk_bins_give_back(struct hk_heap *heap);
 

@@ -356,6 +356,31 @@ static void what_is_above_is_borrowed(void **state)
 	unit_audit();
 }
 
+/* By themselves they follow the machine's memory: a 384th, 32 to 256 MiB, where a sixteenth is not less. */
+static void loans_fit_the_machine(void **state)
+{
+	(void)state;
+	size_t limit = hk_os_memory_limit(), all = hk_max(ARENA_MIB(32), hk_min(limit / 384, ARENA_MIB(256)));
+	struct hk_heap *heap = begin("HAKMEM_BIN_KIB=64");
+	all = hk_min(all, hk_max(limit / 16, ARENA_MIB(8)));
+	assert_int_equal(hk_bins_extra_least(), ARENA_MIB(32));
+	hk_held_bytes = all; /* others have it */
+	for (unsigned round = 0; round < 40; round++) {
+		unit_take(blocks, MOST, hk_classes[2].size);
+		unit_give(blocks, MOST);
+	}
+	assert_int_equal(heap->borrowed_bytes, 0);
+	hk_held_bytes = all - ARENA_MIB(1); /* one is left */
+	for (unsigned round = 0; round < 40; round++) {
+		unit_take(blocks, MOST, hk_classes[2].size);
+		unit_give(blocks, MOST);
+	}
+	assert_true(heap->borrowed_bytes > 0);
+	assert_int_equal(hk_held_bytes, all - ARENA_MIB(1) + heap->borrowed_bytes);
+	hk_held_bytes = heap->borrowed_bytes;
+	unit_audit();
+}
+
 static void run_over(struct hk_heap *heap, unsigned rounds)
 {
 	unit_as(heap);
@@ -530,6 +555,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(large_blocks_too),
 		cmocka_unit_test(caps_grow_up_to_the_ceiling),
 		cmocka_unit_test(what_is_above_is_borrowed),
+		cmocka_unit_test(loans_fit_the_machine),
 		cmocka_unit_test(loans_are_shared),
 		cmocka_unit_test(quiet_bins_go_back_to_the_first_cap),
 		cmocka_unit_test(bins_in_use_are_not_quiet),

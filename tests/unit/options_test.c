@@ -97,6 +97,23 @@ static void numbers(void **state)
 	}
 }
 
+static void numbers_that_fit_the_machine(void **state)
+{
+	(void)state;
+	unsigned some = 0;
+	for (size_t i = 0; i < COUNT_OF(table); i++) {
+		const struct option *o = &table[i];
+		if (o->kind != NUMBER)
+			continue;
+		bool has = o->preset == HK_AUTO;
+		some += has;
+		expect(o, "auto", o->preset, !has);
+		expect(o, "AUTO", o->preset, true);
+		expect(o, "18446744073709551615", o->preset, true);
+	}
+	assert_true(some > 0);
+}
+
 /* The words of a choice stand before the colons of its help. */
 static void choices(void **state)
 {
@@ -180,7 +197,8 @@ static void expect_line(const char *name, const char *value, const char *origin)
 		o++;
 	if (o == table + COUNT_OF(table))
 		fail_msg("no option %s", name);
-	snprintf(line, sizeof(line), "hakmem: %s=%s%s%s (%s)\n", name, value, *o->unit ? " " : "", o->unit,
+	bool bare = !*o->unit || !strcmp(value, "auto");
+	snprintf(line, sizeof(line), "hakmem: %s=%s%s%s (%s)\n", name, value, bare ? "" : " ", bare ? "" : o->unit,
 		 origin);
 	if (!strstr(said, line))
 		fail_msg("not printed: %s in:\n%s", line, said);
@@ -304,6 +322,7 @@ int main(int argc, char **argv)
 	static const struct CMUnitTest cases[] = {
 		cmocka_unit_test(presets_are_the_tables),
 		cmocka_unit_test(numbers),
+		cmocka_unit_test(numbers_that_fit_the_machine),
 		cmocka_unit_test(choices),
 		cmocka_unit_test(unknown_ones_are_named_once),
 		cmocka_unit_test(profiles_change_what_they_say),

@@ -149,13 +149,38 @@ static void free_half(const char *options, size_t warm, size_t left)
 static void as_much_as_is_in_use_may_be_free(void **state)
 {
 	(void)state;
-	free_half(NO_STARTERS, LARGE / 2, 64);
+	free_half(NO_STARTERS " HAKMEM_WARM_MIB=128", LARGE / 2, 64);
 }
 
 static void a_part_of_it_where_little_is_to_stay(void **state)
 {
 	(void)state;
 	free_half(NO_STARTERS " HAKMEM_WARM_MIB=32", LARGE / 2 / 4, 16);
+}
+
+/* By itself 128 MiB, or a 96th of the pool's share of the memory limit, and an eighth of that at most. All LARGE
+ * SuperSlabs are freed: LEFT stay. */
+static void stays(size_t limit, size_t left)
+{
+	void *p[LARGE];
+	bool zero;
+	POOL->memory_limit = limit;
+	for (unsigned i = 0; i < LARGE; i++)
+		assert_non_null(p[i] = hk_pool_span_alloc(POOL, HK_SUPER_CHUNKS, 1, &zero));
+	for (unsigned i = 0; i < LARGE; i++)
+		hk_pool_span_free(POOL, p[i]);
+	assert_int_equal(POOL->warm_supers, left);
+	unit_audit();
+}
+
+static void a_part_of_the_machines_memory(void **state)
+{
+	(void)state;
+	unit_start(NO_STARTERS);
+	stays(ARENA_MIB(96) * 160, 80);
+	stays(ARENA_MIB(96) * 100, 64);
+	stays(ARENA_MIB(400), 25);
+	stays(ARENA_MIB(96) * 4096, LARGE);
 }
 
 static void decay_takes_what_is_old(void **state)
@@ -415,6 +440,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(what_was_in_use_of_late_stays),
 		cmocka_unit_test(as_much_as_is_in_use_may_be_free),
 		cmocka_unit_test(a_part_of_it_where_little_is_to_stay),
+		cmocka_unit_test(a_part_of_the_machines_memory),
 		cmocka_unit_test(decay_takes_what_is_old),
 		cmocka_unit_test(ticks_too_early_do_nothing),
 		cmocka_unit_test(trim_breaks_the_emptiest_first),
