@@ -58,6 +58,17 @@ static void check_sizes(struct hk_findings *f)
 		"echo inherit > " THP "/hugepages-2048kB/enabled");
 }
 
+/* A virtual machine that tells its host which blocks of memory are free. */
+static void check_reporting(struct hk_findings *f)
+{
+	uint64_t order;
+	if (hk_sys_number(&order, "/sys/module/page_reporting/parameters/page_reporting_order") && order < 32)
+		hk_found(f, HK_GOOD, "page-reporting", hk_format("free blocks of 2^%u pages go back to the host", (unsigned)order),
+			 "the host takes such a block's memory away, and the first touch of a huge page there waits for all of "
+			 "it again (milliseconds); a short-lived program may do better with a larger HAKMEM_STARTER_MIB",
+			 NULL);
+}
+
 static void check_disabled(struct hk_findings *f)
 {
 	int off = prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0);
@@ -116,6 +127,7 @@ void hk_check_pages(struct hk_findings *f)
 	check_defrag(f);
 	check_sizes(f);
 	check_disabled(f);
+	check_reporting(f);
 	check_pools(f, HK_PAGES_2M, "hugetlb-2M");
 	check_pools(f, HK_PAGES_1G, "hugetlb-1G");
 }

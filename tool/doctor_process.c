@@ -7,6 +7,7 @@
 #include "doctor.h"
 #include "program.h"
 #include "text.h"
+#include "variables.h"
 
 static char *limit_text(rlim_t limit)
 {
@@ -101,8 +102,22 @@ static void check_filter(struct hk_findings *f)
 	free(text);
 }
 
+static void check_options(struct hk_findings *f)
+{
+	unsigned set;
+	char *fault = hk_variables_fault(&set);
+	hk_found(f, fault ? HK_ADVICE : HK_GOOD, "options",
+		 fault ? hk_format("%s", fault)
+		 : set ? hk_format("%u in the environment", set)
+		       : hk_format("none in the environment"),
+		 "an option HAKMEM_* that the library does not know, or cannot read, is named once and ignored",
+		 "unset it, or set it as hakmem(7) says");
+	free(fault);
+}
+
 void hk_check_process(struct hk_findings *f)
 {
+	check_options(f);
 	check_limits(f);
 	check_cpuset(f);
 	check_policy(f);

@@ -56,22 +56,29 @@ static bool choice_has(const struct variable *v, const char *value, char *words,
 	return found;
 }
 
-static void check(const char *option, const struct variable *v, const char *value)
+/* What is wrong with VALUE, or NULL. */
+static char *fault_of(const struct variable *v, const char *value)
 {
 	char words[256] = "";
 	uint64_t x;
 	if (v->type == CHOICE && !choice_has(v, value, words, sizeof(words)))
-		hk_die(HK_EXIT_USAGE, "%s: %s is not '%s' but one of: %s", option, v->name, value,
-		       words);
+		return hk_format("%s is not '%s' but one of: %s", v->name, value, words);
 	if (v->type == NUMBER && !(v->has_auto && !strcmp(value, "auto")) &&
 	    !hk_number(value, v->least, v->most, &x))
-		hk_die(HK_EXIT_USAGE, "%s: %s is not '%s' but a number from %llu to %llu%s%s%s",
-		       option, v->name, value, (unsigned long long)v->least,
-		       (unsigned long long)v->most, *v->unit ? " " : "", v->unit,
-		       v->has_auto ? ", or auto" : "");
+		return hk_format("%s is not '%s' but a number from %llu to %llu%s%s%s", v->name, value,
+				 (unsigned long long)v->least, (unsigned long long)v->most,
+				 *v->unit ? " " : "", v->unit, v->has_auto ? ", or auto" : "");
 	if (v->type == TEXT && (!*value || strlen(value) > TEXT_BYTES))
-		hk_die(HK_EXIT_USAGE, "%s: %s wants a text of 1 to %d bytes", option, v->name,
-		       TEXT_BYTES);
+		return hk_format("%s wants a text of 1 to %d bytes", v->name, TEXT_BYTES);
+	return NULL;
+}
+
+static const struct variable *find(const char *name, size_t bytes)
+{
+	for (size_t i = 0; i < VARIABLES; i++)
+		if (!strncmp(variables[i].name, name, bytes) && !variables[i].name[bytes])
+			return &variables[i];
+	return NULL;
 }
 
 static _Noreturn void die_unknown(const char *option, const char *name)
@@ -86,13 +93,12 @@ static _Noreturn void die_unknown(const char *option, const char *name)
 
 void hk_variable_set(const char *option, const char *name, const char *value)
 {
-	const struct variable *v = NULL;
-	for (size_t i = 0; i < VARIABLES; i++)
-		if (!strcmp(variables[i].name, name))
-			v = &variables[i];
+	const struct variable *v = find(name, strlen(name));
 	if (!v)
 		die_unknown(option, name);
-	check(option, v, value);
+	const char *fault = fault_of(v, value);
+	if (fault)
+		hk_die(HK_EXIT_USAGE, "%s: %s", option, fault);
 	if (setenv(name, value, 1))
 		hk_need(NULL);
 }
@@ -117,32 +123,57 @@ void hk_variable_set_pair(const char *pair)
 	free(name);
 }
 
-void hk_variable_set_profile(const char *profile)
+/* What is wrong with a profile's name, or NULL. */
+static char *profile_fault(const char *profile)
 {
 	char names[256] = "";
 	size_t used = 0;
 	if (strchr(profile, '/')) {
 		struct stat st;
 		if (access(profile, R_OK) || stat(profile, &st) || !S_ISREG(st.st_mode))
-			hk_die(HK_EXIT_USAGE, "--profile: the file %s cannot be read", profile);
+			return hk_format("the file %s cannot be read", profile);
 		if (st.st_size > PROFILE_BYTES)
-			hk_die(HK_EXIT_USAGE, "--profile: the file %s is larger than %d bytes",
-			       profile, PROFILE_BYTES);
-		hk_variable_set("--profile", "HAKMEM_PROFILE", profile);
-		return;
+			return hk_format("the file %s is larger than %d bytes", profile, PROFILE_BYTES);
+		return NULL;
 	}
 	for (size_t i = 0; i < PROFILES; i++) {
-		if (!strcmp(profiles[i].name, profile)) {
-			hk_variable_set("--profile", "HAKMEM_PROFILE", profile);
-			return;
-		}
+		if (!strcmp(profiles[i].name, profile))
+			return NULL;
 		if (used < sizeof(names))
 			used += (size_t)snprintf(names + used, sizeof(names) - used, "%s, ",
 						 profiles[i].name);
 	}
-	hk_die(HK_EXIT_USAGE,
-	       "--profile: no profile '%s'; there are %sor a file with a '/' in its name", profile,
-	       names);
+	return hk_format("no profile '%s'; there are %sor a file with a '/' in its name", profile, names);
+}
+
+void hk_variable_set_profile(const char *profile)
+{
+	const char *fault = profile_fault(profile);
+	if (fault)
+		hk_die(HK_EXIT_USAGE, "--profile: %s", fault);
+	hk_variable_set("--profile", "HAKMEM_PROFILE", profile);
+}
+
+char *hk_variables_fault(unsigned *set)
+{
+	char *fault = NULL;
+	*set = 0;
+	for (char **e = environ; *e; e++) {
+		const char *value = strchr(*e, '=');
+		if (strncmp(*e, "HAKMEM_", 7) || !value)
+			continue;
+		const struct variable *v = find(*e, (size_t)(value++ - *e));
+		++*set;
+		if (fault)
+			continue;
+		if (!v)
+			fault = hk_format("the library has no option %.*s", (int)strcspn(*e, "="), *e);
+		else if (!strcmp(v->name, "HAKMEM_PROFILE"))
+			fault = profile_fault(value);
+		else
+			fault = fault_of(v, value);
+	}
+	return fault;
 }
 
 /* ---- policies ---- */

@@ -7,6 +7,8 @@
 
 #define STARTER_STEP 4u   /* chunks committed at once among the starters: 256 KiB */
 #define PROBES 16u        /* SuperSlabs of one bucket looked at for a run of several chunks */
+#define PROBES_CROSSING 64u /* ... in all, for two beside each other */
+#define CROSS_MAX 44u     /* chunks of a span that may; a longer one fills its two well */
 
 struct hk_pool hk_pools[HK_POOLS_MAX];
 
@@ -108,6 +110,86 @@ static size_t find_partial(struct hk_pool *pool, unsigned count, unsigned align,
 	return HK_NO_SUPER;
 }
 
+/* ---- spans that begin in one SuperSlab and end in the next ---- */
+
+/* Free chunks at a SuperSlab's end and beginning. */
+HK_INLINE unsigned free_behind(const struct hk_super *s)
+{
+	return ~s->free ? (unsigned)__builtin_clz(~s->free) : HK_SUPER_CHUNKS;
+}
+
+HK_INLINE unsigned free_before(const struct hk_super *s)
+{
+	return ~s->free ? (unsigned)__builtin_ctz(~s->free) : HK_SUPER_CHUNKS;
+}
+
+/* From 2 MiB on none is among the starters. */
+static bool may_cross(const struct hk_pool *pool, size_t index, unsigned count)
+{
+	const struct hk_super *s;
+	if (!hk_super_is_there(index))
+		return false;
+	s = hk_super_at(index);
+	return (s->state == HK_SUPER_CHUNKED || s->state == HK_SUPER_FREE) && s->pool == pool &&
+	       !(s->flags & (HK_SUPER_UNPURGEABLE | HK_SUPER_HUGETLB)) &&
+	       !(count >= HK_SUPER_CHUNKS && s->flags & HK_SUPER_SMALL);
+}
+
+/* The chunk of SuperSlab INDEX where a span of COUNT chunks may begin that ends in the next one; none: HK_SUPER_CHUNKS.
+ * One that is free as a whole gives no more than it must, one that is partly used all that it has at its end. */
+static unsigned crossing_at(const struct hk_pool *pool, size_t index, unsigned count)
+{
+	unsigned behind, before;
+	if (!may_cross(pool, index, count) || !may_cross(pool, index + 1, count))
+		return HK_SUPER_CHUNKS;
+	behind = hk_min(free_behind(hk_super_at(index)), count - 1);
+	before = free_before(hk_super_at(index + 1));
+	if (!behind || behind + before < count)
+		return HK_SUPER_CHUNKS;
+	if (hk_super_at(index)->state == HK_SUPER_FREE)
+		behind = count - hk_min(before, count - 1);
+	return HK_SUPER_CHUNKS - behind;
+}
+
+/* Two SuperSlabs partly used, or else one with a free one beside it, where a span of COUNT chunks has room; fullest
+ * first, whole ones before broken ones. The first one's index. One of two has half of the room at least. */
+static size_t find_crossing(struct hk_pool *pool, unsigned count, unsigned *first)
+{
+	unsigned least = count > HK_SUPER_CHUNKS ? count - HK_SUPER_CHUNKS : (count + 1) / 2, probes = 0;
+	size_t beside = HK_NO_SUPER;
+	for (unsigned b = 0; b < 2; b++)
+		for (uint64_t filled = pool->filled[b] >> least << least; filled; filled &= filled - 1) {
+			uint32_t at = pool->bucket[b][__builtin_ctzll(filled)];
+			for (unsigned probe = 0; at && probe < PROBES && probes < PROBES_CROSSING; probe++, probes++) {
+				for (size_t index = at - 1; index > at - 3; index--) {
+					*first = crossing_at(pool, index, count);
+					if (*first == HK_SUPER_CHUNKS)
+						continue;
+					if (hk_super_at(index)->state == hk_super_at(index + 1)->state)
+						return index;
+					beside = beside == HK_NO_SUPER ? index : beside;
+				}
+				at = hk_super_at(at - 1)->next;
+			}
+		}
+	if (beside != HK_NO_SUPER)
+		*first = crossing_at(pool, beside, count);
+	return beside;
+}
+
+/* SuperSlab INDEX, made CHUNKED if it is free. */
+static bool make_chunked(struct hk_pool *pool, size_t index)
+{
+	if (hk_super_at(index)->state == HK_SUPER_CHUNKED)
+		return true;
+	if (!hk_super_take_locked(pool, index))
+		return false;
+	hk_store(&hk_super_at(index)->state, HK_SUPER_CHUNKED);
+	hk_bucket_insert(pool, index);
+	hk_pool_outgrows_locked(pool, index);
+	return true;
+}
+
 /* Commits the next chunks of the starters; false: they are all committed, or memory is exhausted. */
 static bool starter_grow(struct hk_pool *pool, unsigned count)
 {
@@ -119,21 +201,36 @@ static bool starter_grow(struct hk_pool *pool, unsigned count)
 	return have < hk_stripe_starters(hk_pool_index(pool)) && hk_starters_extend_locked(pool, (unsigned)step);
 }
 
-/* A SuperSlab with room for the run, made CHUNKED if it was free. */
+/* A free SuperSlab, made CHUNKED. */
+static size_t take_chunked(struct hk_pool *pool)
+{
+	size_t index = hk_supers_take_locked(pool, 1, 1, false);
+	if (index == HK_NO_SUPER)
+		return index;
+	hk_store(&hk_super_at(index)->state, HK_SUPER_CHUNKED);
+	hk_bucket_insert(pool, index);
+	hk_pool_outgrows_locked(pool, index);
+	return index;
+}
+
+/* A SuperSlab with room for the run, made CHUNKED if it was free. Without an alignment, a span may go on in the next one
+ * (*FIRST + COUNT > HK_SUPER_CHUNKS): of those above 1 MiB a second one fits into none. */
 static size_t find_run(struct hk_pool *pool, unsigned count, unsigned align, unsigned *first)
 {
+	bool anywhere = !align && !pool->arena;
 	for (;;) {
-		size_t index = find_partial(pool, count, align, first);
+		size_t index = find_partial(pool, count, hk_max(align, 1), first);
 		if (index != HK_NO_SUPER)
+			return index;
+		index = anywhere ? find_crossing(pool, count, first) : HK_NO_SUPER;
+		if (index != HK_NO_SUPER && make_chunked(pool, index) && make_chunked(pool, index + 1))
 			return index;
 		if (!pool->warm_supers && starter_grow(pool, count))
 			continue;
-		index = hk_supers_take_locked(pool, 1, 1, false);
-		if (index == HK_NO_SUPER)
-			return index;
-		hk_store(&hk_super_at(index)->state, HK_SUPER_CHUNKED);
-		hk_bucket_insert(pool, index);
-		hk_pool_outgrows_locked(pool, index);
+		index = take_chunked(pool);
+		*first = anywhere && index != HK_NO_SUPER ? crossing_at(pool, index - 1, count) : HK_SUPER_CHUNKS;
+		if (*first < HK_SUPER_CHUNKS && hk_super_at(index - 1)->state == HK_SUPER_CHUNKED)
+			return index - 1;
 		*first = 0;
 		return index;
 	}
@@ -148,6 +245,41 @@ static void set_codes(struct hk_super *s, unsigned first, unsigned count, enum h
 	}
 }
 
+/* Codes of a span of COUNT chunks from chunk FIRST of SuperSlab INDEX on. */
+static void set_span(size_t index, unsigned first, unsigned count)
+{
+	unsigned here = hk_min(count, HK_SUPER_CHUNKS - first);
+	struct hk_super *s = hk_super_at(index);
+	set_codes(s, first, here, HK_CODE_SPAN);
+	hk_store(&s->code[first], hk_code(HK_CODE_SPAN, 0, count));
+	if (count > here)
+		set_codes(hk_super_at(index + 1), 0, count - here, HK_CODE_TAIL);
+}
+
+/* Takes the free chunks of RUN; true if all of them read as zero. */
+static bool run_take(struct hk_pool *pool, size_t index, uint32_t run)
+{
+	struct hk_super *s = hk_super_at(index);
+	bool zero = (s->zero & run) == run;
+	hk_bucket_remove(pool, index);
+	s->free &= ~run;
+	s->zero &= ~run;
+	hk_bucket_insert(pool, index);
+	return zero;
+}
+
+/* A span of COUNT chunks from chunk FIRST of SuperSlab INDEX on, all of them free. */
+static void *span_take(struct hk_pool *pool, size_t index, unsigned first, unsigned count, bool *zero)
+{
+	unsigned here = hk_min(count, HK_SUPER_CHUNKS - first);
+	*zero = run_take(pool, index, hk_mask32(first, here));
+	if (count > here)
+		*zero &= run_take(pool, index + 1, hk_mask32(0, count - here));
+	set_span(index, first, count);
+	pool->span_chunks += count;
+	return (void *)(hk_super_base(index) + first * HK_CHUNK_BYTES);
+}
+
 void *hk_pool_chunks_alloc(struct hk_pool *pool, unsigned count, unsigned align,
 			   enum hk_code_kind kind, bool *zero)
 {
@@ -159,20 +291,17 @@ void *hk_pool_chunks_alloc(struct hk_pool *pool, unsigned count, unsigned align,
 		hk_unlock(&pool->lock);
 		return NULL;
 	}
-	struct hk_super *s = hk_super_at(index);
-	uint32_t run = hk_mask32(first, count);
-	hk_bucket_remove(pool, index);
-	*zero = (s->zero & run) == run;
-	s->free &= ~run;
-	s->zero &= ~run;
-	set_codes(s, first, count, kind);
-	hk_bucket_insert(pool, index);
-	if (kind == HK_CODE_SPAN)
-		pool->span_chunks += count;
+	void *p = (void *)(hk_super_base(index) + first * HK_CHUNK_BYTES);
+	if (kind == HK_CODE_SPAN) {
+		span_take(pool, index, first, count, zero);
+	} else {
+		*zero = run_take(pool, index, hk_mask32(first, count));
+		set_codes(hk_super_at(index), first, count, kind);
+	}
 	if (HK_UNLIKELY(pool->promote_due))
 		hk_pool_promote_locked(pool);
 	hk_unlock(&pool->lock);
-	return (void *)(hk_super_base(index) + first * HK_CHUNK_BYTES);
+	return p;
 }
 
 /* Puts a run of chunks of a CHUNKED SuperSlab back; the SuperSlab too, where it was the last. */
@@ -192,12 +321,23 @@ static void chunks_give_locked(struct hk_pool *pool, size_t index, unsigned firs
 		hk_bucket_insert(pool, index);
 }
 
+/* Puts COUNT chunks from chunk FIRST of SuperSlab INDEX on back, where they end in the next as well. FIRST may be in the
+ * next. */
+static void span_give(struct hk_pool *pool, size_t index, unsigned first, unsigned count)
+{
+	unsigned here = first < HK_SUPER_CHUNKS ? hk_min(count, HK_SUPER_CHUNKS - first) : 0;
+	if (here)
+		chunks_give_locked(pool, index, first, here);
+	if (count > here)
+		chunks_give_locked(pool, index + 1, first + here - HK_SUPER_CHUNKS, count - here);
+}
+
 void hk_pool_chunks_free(struct hk_pool *pool, void *p, unsigned count)
 {
 	hk_lock(&pool->lock);
 	if (hk_code_kind(hk_super_at(hk_super_index(p))->code[hk_chunk_index(p)]) == HK_CODE_SPAN)
 		pool->span_chunks -= count;
-	chunks_give_locked(pool, hk_super_index(p), hk_chunk_index(p), count);
+	span_give(pool, hk_super_index(p), hk_chunk_index(p), count);
 	hk_pool_shed_locked(pool);
 	hk_unlock(&pool->lock);
 }
@@ -234,12 +374,30 @@ static bool all_zero(size_t first, size_t count)
 	return true;
 }
 
+/* One that would leave a third of its second SuperSlab and more, from the end of one that is partly used on; NULL: there
+ * is none with so much room. */
+static void *alloc_crossing(struct hk_pool *pool, unsigned count, bool *zero)
+{
+	unsigned first;
+	size_t index = pool->lost || pool->arena ? HK_NO_SUPER : find_crossing(pool, count, &first);
+	if (index == HK_NO_SUPER || !make_chunked(pool, index) || !make_chunked(pool, index + 1))
+		return NULL;
+	return span_take(pool, index, first, count, zero);
+}
+
 void *hk_pool_span_alloc(struct hk_pool *pool, size_t chunks, size_t align, bool *zero)
 {
 	size_t body = chunks / HK_SUPER_CHUNKS;
 	unsigned tail = (unsigned)(chunks % HK_SUPER_CHUNKS);
 	hk_lock(&pool->lock);
-	size_t first = pool->lost ? HK_NO_SUPER : hk_supers_take_locked(pool, body + (tail != 0), align, true);
+	if (chunks > HK_SUPER_CHUNKS && chunks <= CROSS_MAX && !align) {
+		void *p = alloc_crossing(pool, (unsigned)chunks, zero);
+		if (p) {
+			hk_unlock(&pool->lock);
+			return p;
+		}
+	}
+	size_t first = pool->lost ? HK_NO_SUPER : hk_supers_take_locked(pool, body + (tail != 0), hk_max(align, 1), true);
 	if (first == HK_NO_SUPER) {
 		pool->count.out_of_memory++;
 		hk_unlock(&pool->lock);
@@ -313,12 +471,8 @@ static bool span_shrink(struct hk_pool *pool, size_t first, size_t have, size_t 
 /* Takes the free chunks [at, at + count) of a CHUNKED SuperSlab for the span that ends before. */
 static void tail_take(struct hk_pool *pool, size_t index, unsigned at, unsigned count)
 {
-	struct hk_super *s = hk_super_at(index);
-	hk_bucket_remove(pool, index);
-	s->free &= ~hk_mask32(at, count);
-	s->zero &= s->free;
-	set_codes(s, at, count, HK_CODE_TAIL);
-	hk_bucket_insert(pool, index);
+	run_take(pool, index, hk_mask32(at, count));
+	set_codes(hk_super_at(index), at, count, HK_CODE_TAIL);
 }
 
 static bool span_grow(struct hk_pool *pool, size_t first, size_t have, size_t want)
@@ -354,26 +508,23 @@ static bool span_grow(struct hk_pool *pool, size_t first, size_t have, size_t wa
 	return true;
 }
 
+/* A span that begins at chunk AT of SuperSlab INDEX; it grows within the one where it ends. */
 static bool run_resize(struct hk_pool *pool, size_t index, unsigned at, unsigned want)
 {
-	struct hk_super *s = hk_super_at(index);
-	unsigned have = hk_code_count(s->code[at]);
-	if (want <= have) {
-		if (want < have)
-			chunks_give_locked(pool, index, at + want, have - want);
-	} else {
-		uint32_t run;
-		if (at + want > HK_SUPER_CHUNKS)
+	unsigned have = hk_code_count(hk_super_at(index)->code[at]), end = at + have;
+	if (want < have) {
+		span_give(pool, index, at + want, have - want);
+	} else if (want > have) {
+		size_t last = index + (end > HK_SUPER_CHUNKS);
+		unsigned from = end > HK_SUPER_CHUNKS ? end - HK_SUPER_CHUNKS : end;
+		if (from + want - have > HK_SUPER_CHUNKS)
 			return false;
-		run = hk_mask32(at + have, want - have);
-		if ((s->free & run) != run)
+		uint32_t run = hk_mask32(from, want - have);
+		if ((hk_super_at(last)->free & run) != run)
 			return false;
-		hk_bucket_remove(pool, index);
-		s->free &= ~run;
-		s->zero &= ~run;
-		hk_bucket_insert(pool, index);
+		run_take(pool, last, run);
 	}
-	set_codes(s, at, want, HK_CODE_SPAN);
+	set_span(index, at, want);
 	pool->span_chunks += (size_t)want - have;
 	return true;
 }
@@ -387,7 +538,7 @@ bool hk_pool_span_resize(struct hk_pool *pool, void *p, size_t chunks)
 	if (pool->lost) {
 		done = false;
 	} else if (s->state != HK_SUPER_SPAN) {
-		done = chunks <= HK_SUPER_CHUNKS &&
+		done = chunks <= CROSS_MAX &&
 		       run_resize(pool, first, hk_chunk_index(p), (unsigned)chunks);
 	} else {
 		size_t have = s->span_chunks;

@@ -112,15 +112,16 @@ extern size_t hk_held_bytes; /* [A] */
 struct hk_pool *hk_pool_next(struct hk_pool *pool, unsigned *k);
 
 /* COUNT (1..31) chunks in one SuperSlab, aligned to ALIGN chunks (a power of two, <= 32), marked
- * with code KIND. *ZERO says whether they read as zero. NULL: out of memory. */
+ * with code KIND; with ALIGN 0 a span may go on in the next SuperSlab. *ZERO says whether they read as zero. NULL: out of memory. */
 void *hk_pool_chunks_alloc(struct hk_pool *pool, unsigned count, unsigned align,
 			   enum hk_code_kind kind, bool *zero);
 
-/* Takes back the COUNT chunks at P. */
+/* Takes back the COUNT chunks at P, in one SuperSlab or two. */
 void hk_pool_chunks_free(struct hk_pool *pool, void *p, unsigned count);
 
 /* CHUNKS chunks from a SuperSlab's base on, whole SuperSlabs and then the first chunks of one more;
- * the base aligned to ALIGN SuperSlabs (a power of two). */
+ * the base aligned to ALIGN SuperSlabs (a power of two). With ALIGN 0 it may be as in
+ * hk_pool_chunks_alloc, from the end of one SuperSlab into the next. */
 void *hk_pool_span_alloc(struct hk_pool *pool, size_t chunks, size_t align, bool *zero);
 void hk_pool_span_free(struct hk_pool *pool, void *p);
 
@@ -179,6 +180,8 @@ void hk_bucket_remove(struct hk_pool *pool, size_t index);
 /* COUNT adjacent free SuperSlabs, the first one's index a multiple of ALIGN, ready for use. HUGE: none of the starters,
  * whose small pages suit small programs; HK_NO_SUPER: no memory. */
 size_t hk_supers_take_locked(struct hk_pool *pool, size_t count, size_t align, bool huge);
+/* SuperSlab INDEX, a free one; false: no memory. */
+bool hk_super_take_locked(struct hk_pool *pool, size_t index);
 void hk_supers_give_locked(struct hk_pool *pool, size_t first, size_t count);
 void hk_super_set_free_locked(struct hk_pool *pool, size_t index, bool is_free);
 void hk_pool_shed_locked(struct hk_pool *pool);

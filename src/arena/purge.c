@@ -347,9 +347,11 @@ static void adopt_committed(struct hk_pool *pool, size_t index, struct hk_super 
 	hk_store(&s->state, HK_SUPER_CHUNKED);
 }
 
-/* Chunks that a vanished thread was purging, or whose span's head is gone, are free. */
-static void rebuild_codes(struct hk_pool *pool, struct hk_super *s, unsigned tail)
+/* Chunks that a vanished thread was purging, or whose span's head is gone, are free. How many of the next SuperSlab
+ * belong to a span that begins here. */
+static unsigned rebuild_codes(struct hk_pool *pool, struct hk_super *s, unsigned tail)
 {
+	unsigned beyond = 0;
 	for (unsigned c = 0; c < HK_SUPER_CHUNKS; c++) {
 		enum hk_code_kind kind = hk_code_kind(s->code[c]);
 		if (kind == HK_CODE_PURGING || (kind == HK_CODE_TAIL && c >= tail)) {
@@ -357,8 +359,11 @@ static void rebuild_codes(struct hk_pool *pool, struct hk_super *s, unsigned tai
 			s->free |= 1u << c;
 		} else if (kind == HK_CODE_SPAN && !(s->free >> c & 1)) {
 			pool->span_chunks += hk_code_count(s->code[c]);
+			beyond = c + hk_code_count(s->code[c]);
+			beyond = beyond > HK_SUPER_CHUNKS ? beyond - HK_SUPER_CHUNKS : 0;
 		}
 	}
+	return beyond;
 }
 
 static void rebuild_free(struct hk_pool *pool, size_t index, struct hk_super *s)
@@ -402,8 +407,13 @@ void hk_pool_rebuild(struct hk_pool *pool)
 		}
 		if (s->state == HK_SUPER_NONE)
 			adopt_committed(pool, i, s);
-		if (s->state == HK_SUPER_CHUNKED)
-			rebuild_codes(pool, s, i == tail_at ? tail : 0);
+		if (s->state == HK_SUPER_CHUNKED) {
+			unsigned beyond = rebuild_codes(pool, s, i == tail_at ? tail : 0);
+			if (beyond) {
+				tail_at = i + 1;
+				tail = beyond;
+			}
+		}
 		if (s->state == HK_SUPER_FREE || s->state == HK_SUPER_PURGING ||
 		    (s->state == HK_SUPER_SPAN && i >= body_end) ||
 		    (s->state == HK_SUPER_CHUNKED && s->free == ~0u)) {

@@ -46,9 +46,9 @@ enum hk_code_kind {
 	HK_CODE_FREE,
 	HK_CODE_TINY,      /* a one-chunk slab with its header inside */
 	HK_CODE_MEDIUM,    /* chunk of a slab whose header is in the side table; see hk_code_of_slab */
-	HK_CODE_SPAN,      /* first chunk of a span of count chunks */
+	HK_CODE_SPAN,      /* first chunk of a span of count chunks, some of them in the next SuperSlab perhaps */
 	HK_CODE_CONT,      /* chunk of the span, or of the medium slab to be, that begins `back` chunks before */
-	HK_CODE_TAIL,      /* chunk at the end of a span that began SuperSlabs before */
+	HK_CODE_TAIL,      /* chunk at the end of a span that began in a SuperSlab before */
 	HK_CODE_PURGING,
 };
 

@@ -229,6 +229,25 @@ static size_t find(struct hk_pool *pool, size_t count, size_t align, bool huge)
 	return first;
 }
 
+static void taken(struct hk_pool *pool, size_t first, size_t count)
+{
+	for (size_t i = first; i < first + count; i++)
+		hk_super_set_free_locked(pool, i, false);
+	pool->used_supers += count;
+	pool->used_peak_bytes = hk_max(pool->used_peak_bytes,
+				       (pool->used_supers << HK_SUPER_SHIFT) - (pool->free_chunks << HK_CHUNK_SHIFT));
+}
+
+bool hk_super_take_locked(struct hk_pool *pool, size_t index)
+{
+	uint64_t *reused = hk_super_at(index)->zero == ~0u ? &pool->count.free_supers_reused : &pool->count.warm_supers_reused;
+	if (!prepare(index, 1))
+		return false;
+	++*reused;
+	taken(pool, index, 1);
+	return true;
+}
+
 size_t hk_supers_take_locked(struct hk_pool *pool, size_t count, size_t align, bool huge)
 {
 	size_t first = HK_NO_SUPER;
@@ -244,10 +263,6 @@ size_t hk_supers_take_locked(struct hk_pool *pool, size_t count, size_t align, b
 		return HK_NO_SUPER;
 	if (HK_UNLIKELY(hk_options.huge >= HK_HUGE_HUGETLB))
 		hk_hugetlb_convert_locked(pool, first, count);
-	for (size_t i = first; i < first + count; i++)
-		hk_super_set_free_locked(pool, i, false);
-	pool->used_supers += count;
-	pool->used_peak_bytes = hk_max(pool->used_peak_bytes,
-				       (pool->used_supers << HK_SUPER_SHIFT) - (pool->free_chunks << HK_CHUNK_SHIFT));
+	taken(pool, first, count);
 	return first;
 }

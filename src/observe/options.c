@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/stat.h>
@@ -123,7 +124,21 @@ static const char *keep(const char *value)
 	return memcpy(texts + used - bytes, value, bytes);
 }
 
-static void set(const struct option *o, const char *value, enum origin origin)
+/* Where a line stands; of the environment, nowhere. */
+struct place {
+	const char *profile;
+	unsigned line;
+	char text[160];
+};
+
+static const char *said_at(struct place *place)
+{
+	if (place->profile)
+		snprintf(place->text, sizeof(place->text), "profile %.100s, line %u: ", place->profile, place->line);
+	return place->text;
+}
+
+static void set(const struct option *o, const char *value, struct place *place)
 {
 	void *field = (char *)&hk_options + o->offset;
 	size_t x = 0;
@@ -133,40 +148,48 @@ static void set(const struct option *o, const char *value, enum origin origin)
 					: parse_choice(o, value, &x);
 	if (!good) {
 		if (o->type == NUMBER)
-			hk_say("%s=%s ignored: a number from %zu to %zu%s is wanted", o->name, value,
+			hk_say("%s%s=%s ignored: a number from %zu to %zu%s is wanted", said_at(place), o->name, value,
 			       o->least, o->most, o->has_auto ? ", or auto," : "");
 		else
-			hk_say("%s=%s ignored: %s", o->name, value, o->help);
+			hk_say("%s%s=%s ignored: %s", said_at(place), o->name, value, o->help);
 		return;
 	}
 	if (o->type == TEXT || o->type == PASSED)
 		*(const char **)field = o->type == TEXT ? keep(value) : value;
 	else
 		*(size_t *)field = x;
-	origins[o - table] = (unsigned char)origin;
+	origins[o - table] = place->profile ? BY_PROFILE : BY_ENVIRONMENT;
 }
 
 /* ---- profiles ---- */
 
-/* Lines NAME=VALUE; # begins a comment. TEXT is cut into strings where it stands. */
+#define BLANKS " \t"
+
+static size_t without_blanks_behind(const char *text, size_t bytes)
+{
+	while (bytes && strchr(BLANKS, text[bytes - 1]))
+		bytes--;
+	return bytes;
+}
+
+/* Lines NAME=VALUE, blanks around both; # begins a comment. TEXT is cut into strings where it stands. */
 static void read_profile(char *text, const char *from)
 {
+	struct place place = {from, 0, ""};
 	for (char *line = text; line && *line;) {
 		char *next = strchr(line, '\n');
 		if (next)
 			*next++ = 0;
-		line[strcspn(line, "#\r")] = 0;
-		size_t end = strlen(line);
-		while (end && (line[end - 1] == ' ' || line[end - 1] == '\t'))
-			line[--end] = 0;
-		line += strspn(line, " \t");
+		place.line++;
+		line[without_blanks_behind(line, strcspn(line, "#\r"))] = 0;
+		line += strspn(line, BLANKS);
 		char *value = strchr(line, '=');
 		if (*line) {
-			const struct option *o = value ? find(line, (size_t)(value - line)) : NULL;
+			const struct option *o = value ? find(line, without_blanks_behind(line, (size_t)(value - line))) : NULL;
 			if (!o || !strcmp(o->name, "HAKMEM_PROFILE"))
-				hk_say("profile %s: unknown option ignored: %s", from, line);
+				hk_say("%sunknown option ignored: %s", said_at(&place), line);
 			else
-				set(o, value + 1, BY_PROFILE);
+				set(o, value + 1 + strspn(value + 1, BLANKS), &place);
 		}
 		line = next;
 	}
@@ -210,10 +233,11 @@ static void apply_profile(const char *name)
 
 static void read_variable(const char *line)
 {
+	struct place nowhere = {NULL, 0, ""};
 	const char *value = strchr(line, '=');
 	const struct option *o = value ? find(line, (size_t)(value - line)) : NULL;
 	if (o)
-		set(o, value + 1, BY_ENVIRONMENT);
+		set(o, value + 1, &nowhere);
 	else
 		hk_say("unknown option ignored: %s", line);
 }

@@ -46,7 +46,7 @@ static void memory(struct out *o, const struct hk_snapshot *s)
 static void pool(struct out *o, const struct hk_pool_counters *p)
 {
 	figure(o, "super_warm", p->warm_supers_reused, "SuperSlabs taken from the warm cache");
-	figure(o, "super_free", p->free_supers_reused, "SuperSlabs taken after a purge");
+	figure(o, "super_free", p->free_supers_reused, "free SuperSlabs taken that were not warm: purged ones, or committed ahead");
 	figure(o, "super_os", p->supers_committed, "SuperSlabs committed: pages asked of the OS");
 	figure(o, "super_broken", p->broken_supers, "SuperSlabs whose huge page was split by a purge");
 	figure(o, "hugetlb_refused", p->hugetlb_refused, "SuperSlabs asked of the hugetlb pool and not had");

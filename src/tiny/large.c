@@ -20,13 +20,14 @@ static void *alloc_from(struct hk_pool *pool, size_t size, size_t align, bool *z
 {
 	size_t chunks = hk_max(hk_align_up(size, HK_CHUNK_BYTES) >> HK_CHUNK_SHIFT, 1);
 	if (chunks < HK_SUPER_CHUNKS && align < HK_SUPER_BYTES) {
-		unsigned a = (unsigned)hk_max(align >> HK_CHUNK_SHIFT, 1);
+		unsigned a = align > HK_CHUNK_BYTES ? (unsigned)(align >> HK_CHUNK_SHIFT) : 0;
 		return hk_pool_chunks_alloc(pool, (unsigned)chunks, a, HK_CODE_SPAN, zero);
 	}
 	chunks = hk_max(chunks, HK_SUPER_CHUNKS);
 	if (chunks > HK_REGION_SUPERS * HK_SUPER_CHUNKS || beyond_memory(chunks << HK_CHUNK_SHIFT))
 		return NULL;
-	return hk_pool_span_alloc(pool, chunks, hk_max(align >> HK_SUPER_SHIFT, 1), zero);
+	size_t supers = align > HK_CHUNK_BYTES ? hk_max(align >> HK_SUPER_SHIFT, 1) : 0;
+	return hk_pool_span_alloc(pool, chunks, supers, zero);
 }
 
 void *hk_span_alloc(struct hk_pool *pool, size_t size, size_t align, bool *zero)

@@ -1,7 +1,8 @@
 /* large.h - spans: blocks above 512 KiB, and those aligned to more than a chunk.
  *
- * Up to 31 chunks a span lies in one SuperSlab, above it begins at a SuperSlab's base and its last
- * chunks share their SuperSlab with others. Zero where the kernel's pages are fresh.
+ * Up to 31 chunks a span lies in one SuperSlab, or begins in one and ends in the next where it fits into none that is
+ * partly used; from 32 on it begins at a SuperSlab's base and its last chunks share their SuperSlab with others, but for
+ * some that would leave much of it. Zero where the kernel's pages are fresh.
  * Threads: any; the pool's lock is taken inside.
  */
 #ifndef HK_TINY_LARGE_H

@@ -78,18 +78,28 @@ void must_abort(const char *case_name, int number, const char *text)
 	CHECK(lines == 1 && strstr(said, text), "%s %d: %d lines, wanted \"%s\": %s", case_name, number, lines, text, said);
 }
 
-void in_child(void (*run)(void), const char *what)
+static void forked(pid_t (*fork_here)(void), void (*run)(void), const char *what)
 {
 	pid_t pid;
 
 	fflush(stdout);
-	pid = fork();
+	pid = fork_here();
 	if (pid == 0) {
 		test_watchdog(30);
 		run();
 		_exit(0);
 	}
 	child_must_pass(pid, what);
+}
+
+void in_child(void (*run)(void), const char *what)
+{
+	forked(fork, run, what);
+}
+
+void in_plain_child(void (*run)(void), const char *what)
+{
+	forked(_Fork, run, what);
 }
 
 /* Calls VISIT with each line of smaps that belongs to a mapping that overlaps the range. */

@@ -50,6 +50,9 @@ void must_abort(const char *case_name, int number, const char *text);
 /* RUN() in a fork: must leave with 0. */
 void in_child(void (*run)(void), const char *what);
 
+/* The same by _Fork, which calls no handler of pthread_atfork. */
+void in_plain_child(void (*run)(void), const char *what);
+
 /* The field of /proc/self/smaps, in KiB, summed over what overlaps [P, P + BYTES); VmFlags: how many of these
  * mappings have FLAG. */
 long smaps_kib(const void *p, size_t bytes, const char *field);

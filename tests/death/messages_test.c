@@ -163,6 +163,23 @@ static int count_of(const char *text, const char *word)
 	return n;
 }
 
+/* A log that can't be opened is named once, and nothing is lost. */
+static void check_log_that_is_none(char *self)
+{
+	static struct capture c;
+	char option[96];
+
+	snprintf(option, sizeof(option), "HAKMEM_LOG=%s/none/log", dir);
+	run(&c, self, "fatal", NULL, NULL, option, 0);
+	EXPECT(WIFSIGNALED(c.status) && capture_lines(c.err) == 2, "status 0x%x, stderr '%s'", c.status, c.err);
+	EXPECT(count_of(c.err, "can't be opened") == 1 && strstr(c.err, option) && strstr(c.err, "free of"),
+	       "stderr '%s'", c.err);
+	run(&c, self, "exit", NULL, NULL, option, 0);
+	EXPECT(c.status == 0 && c.err[0] == 0, "a program with nothing to say: '%s'", c.err);
+	run(&c, self, "line", NULL, NULL, option, CAPTURE_NO_STDERR);
+	EXPECT(c.status == 0, "nowhere to write to: status 0x%x", c.status);
+}
+
 static void check_wrong_options(char *self)
 {
 	static const char *const wrong[] = {
@@ -246,6 +263,7 @@ int main(int argc, char **argv)
 	check_line_reaches_stderr(argv[0]);
 	check_no_line_in_file(argv[0]);
 	check_log(argv[0]);
+	check_log_that_is_none(argv[0]);
 	check_wrong_options(argv[0]);
 	check_setuid(argv[0]);
 	remove_files();

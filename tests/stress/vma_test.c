@@ -1,14 +1,48 @@
 /* vma_test.c - 100,000 live blocks, small and large, stay below 4,000 mappings, also with a third
  * of them freed and trimmed: the kernel's limit (65,530) is the application's too. The large
- * blocks are not touched, so that they cost no memory. glibc by nature maps each large block. */
+ * blocks are not touched, so that they cost no memory. glibc by nature maps each large block. Blocks that realloc has
+ * the kernel move take a mapping each, a thousand at most: 2,000 that grow past their neighbours. */
 #define _GNU_SOURCE
 #include "support.h"
 
 #include <errno.h>
 #include <malloc.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 
 enum { N = 100000, MOST = 4000 };
+
+static void move_spans(void)
+{
+	enum { SPANS = 2000 };
+	static char *p[SPANS];
+	const size_t small = 8 * MIB, large = 12 * MIB + 100;
+	int i, round;
+
+	for (i = 0; i < SPANS; i++) {
+		p[i] = malloc(small);
+		CHECK(p[i], "malloc(%zu)", small);
+		p[i][0] = p[i][small - 1] = (char)i;
+	}
+	for (round = 0; round < 2; round++) {
+		for (i = 0; i < SPANS; i++) {
+			char *grown = realloc(p[i], large);
+
+			CHECK(grown, "realloc(%zu)", large);
+			CHECK(grown[0] == (char)i && grown[small - 1] == (char)i, "block %d lost its bytes", i);
+			p[i] = grown;
+		}
+		BOUND("mappings with 2,000 blocks grown", vma_count(), MOST);
+		for (i = 0; i < SPANS; i++) {
+			p[i] = realloc(p[i], small);
+			CHECK(p[i] && p[i][0] == (char)i, "shrinking");
+		}
+	}
+	for (i = 0; i < SPANS; i++)
+		free(p[i]);
+	malloc_trim(0);
+	BOUND("mappings when these are freed", vma_count(), MOST);
+}
 
 int main(void)
 {
@@ -41,5 +75,7 @@ int main(void)
 			free(p[i]);
 	malloc_trim(0);
 	BOUND("mappings when all is freed", vma_count(), MOST);
+	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0); /* a byte is 4 KiB then */
+	move_spans();
 	return test_end();
 }

@@ -85,6 +85,28 @@ def test_settings():
         check(words in (got["set"] or ""), f"{words!r} in {got}")
 
 
+def test_options_of_the_environment():
+    for env, verdict, words in (
+            ({}, "good", "none"),
+            ({"HAKMEM_WARM_MIB": "auto", "HAKMEM_HUGE": "never", "HAKMEM_PROFILE": "memory"}, "good", "3 in the"),
+            ({"HAKMEM_WARMMIB": "5"}, "advice", "no option HAKMEM_WARMMIB"),
+            ({"HAKMEM_WARM_MIB": "many"}, "advice", "'many' but a number from 0"),
+            ({"HAKMEM_HUGE": "often"}, "advice", "one of: never, thp"),
+            ({"HAKMEM_PROFILE": "nonesuch"}, "advice", "latency"),
+            ({"HAKMEM_PROFILE": "/nonexistent/x.conf"}, "advice", "/nonexistent/x.conf cannot be read")):
+        got = doctor(env)["options"]
+        same(got["verdict"], verdict, f"{env}: {got}")
+        check(words in got["is"], f"{words!r} in {got}")
+
+
+def test_a_host_that_takes_free_memory_back():
+    path = "/sys/module/page_reporting/parameters/page_reporting_order"
+    got = finding({path: "9\n"}, "page-reporting")
+    same((got["verdict"], got["is"]), ("good", "free blocks of 2^9 pages go back to the host"), "found")
+    with folder() as tmp:
+        check("page-reporting" not in doctor(tree_unfold(tmp, {path: "4294967295\n"})), "none is set")
+
+
 def test_one_node_has_nothing_to_balance():
     one = {"HWLOC_SYNTHETIC": "node:1 core:2 1"}
     found = doctor(one)

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -294,6 +295,7 @@ static void lines_of_a_profile(void **state)
 	(void)state;
 	char path[] = "/tmp/hakmem-options-XXXXXX";
 	static const char text[] = "# comment\n\n  HAKMEM_WARM_MIB=9 \t# why\nHAKMEM_NONE=1\r\nnonsense\n"
+				   "HAKMEM_STARTER_MIB\t = 7\r\n"
 				   "HAKMEM_BIN_KIB=3\nHAKMEM_PROFILE=memory\nHAKMEM_DECAY_MS=5";
 	int fd = mkstemp(path);
 	assert_true(fd >= 0);
@@ -303,10 +305,11 @@ static void lines_of_a_profile(void **state)
 	unlink(path);
 	expect_line("HAKMEM_WARM_MIB", "9", "profile");
 	expect_line("HAKMEM_DECAY_MS", "5", "profile");
-	assert_int_equal(times(said, "unknown option ignored: HAKMEM_NONE=1\n"), 1);
-	assert_int_equal(times(said, "unknown option ignored: nonsense\n"), 1);
+	expect_line("HAKMEM_STARTER_MIB", "7", "profile");
+	assert_int_equal(times(said, ", line 4: unknown option ignored: HAKMEM_NONE=1\n"), 1);
+	assert_int_equal(times(said, ", line 5: unknown option ignored: nonsense\n"), 1);
 	assert_int_equal(times(said, "unknown option ignored: HAKMEM_PROFILE=memory\n"), 1);
-	assert_int_equal(times(said, "HAKMEM_BIN_KIB=3 ignored: "), 1); /* below its least */
+	assert_int_equal(times(said, ", line 7: HAKMEM_BIN_KIB=3 ignored: "), 1); /* below its least */
 	/* Larger than fits: refused as a whole. */
 	fd = open(path, O_WRONLY | O_CREAT, 0600);
 	for (unsigned i = 0; i < 300; i++)
@@ -314,6 +317,22 @@ static void lines_of_a_profile(void **state)
 	print_with(one);
 	unlink(path);
 	assert_int_equal(times(said, " ignored: the file is larger"), 1);
+	assert_int_equal(times(said, "(profile)\n"), 0);
+}
+
+/* Nobody writes to it: opening it must not wait. */
+static void a_profile_that_is_a_fifo(void **state)
+{
+	(void)state;
+	char dir[] = "/tmp/hakmem-options-XXXXXX", path[60];
+	struct setting one[] = {{"HAKMEM_PROFILE", path}, {NULL, NULL}};
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/fifo", dir);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	print_with(one);
+	unlink(path);
+	rmdir(dir);
+	assert_int_equal(times(said, "fifo ignored: it cannot be read, or is no file\n"), 1);
 	assert_int_equal(times(said, "(profile)\n"), 0);
 }
 
@@ -330,6 +349,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(variables_win_over_profiles),
 		cmocka_unit_test(bad_profiles_are_named_once),
 		cmocka_unit_test(lines_of_a_profile),
+		cmocka_unit_test(a_profile_that_is_a_fifo),
 	};
 	if (argc > 1 && !strcmp(argv[1], "--print"))
 		return !hak_malloc(1); /* the report comes at exit */

@@ -173,6 +173,124 @@ static void runs_resize_inside_a_superslab(void **state)
 	assert_int_equal(POOL->used_supers, 0);
 }
 
+static char *anywhere(size_t chunks)
+{
+	bool zero;
+	char *p = chunks < 32 ? hk_pool_chunks_alloc(POOL, (unsigned)chunks, 0, HK_CODE_SPAN, &zero)
+			      : hk_pool_span_alloc(POOL, chunks, 0, &zero);
+	assert_non_null(p);
+	return p;
+}
+
+/* Two of 20 chunks do not fit into a SuperSlab: they follow each other all the same, and holes are taken again. */
+static void some_go_on_in_the_next(void **state)
+{
+	(void)state;
+	enum { N = 40 };
+	static const size_t lengths[] = {9, 17, 20, 31, 33, 36, 44};
+	unit_start(NO_STARTERS);
+	for (size_t l = 0; l < COUNT_OF(lengths); l++) {
+		size_t chunks = lengths[l];
+		char *p[N];
+		for (unsigned i = 0; i < N; i++) {
+			p[i] = anywhere(chunks);
+			check_found(p[i], chunks);
+			for (unsigned k = 0; k < i; k++)
+				assert_true(p[i] >= p[k] + chunks * HK_CHUNK_BYTES || p[k] >= p[i] + chunks * HK_CHUNK_BYTES);
+			p[i][0] = p[i][chunks * HK_CHUNK_BYTES - 1] = (char)i;
+		}
+		size_t supers = (N * chunks + 31) / 32;
+		assert_in_range(POOL->used_supers, supers, chunks < 32 ? supers : supers * 10 / 9);
+		assert_int_equal(POOL->span_chunks, N * chunks);
+		unit_audit();
+		supers = POOL->used_supers;
+		for (unsigned i = 0; i < N; i += 2)
+			hk_span_free(p[i]);
+		unit_audit();
+		for (unsigned i = 0; i < N; i += 2) {
+			bool zero;
+			p[i] = hk_span_alloc(POOL, chunks * HK_CHUNK_BYTES, 16, &zero);
+			p[i][0] = p[i][chunks * HK_CHUNK_BYTES - 1] = (char)i;
+		}
+		assert_true(POOL->used_supers <= supers + 3); /* a hole may be a whole one and a chunk: the lowest free one need not be it */
+		for (unsigned i = 0; i < N; i++) {
+			assert_true(p[i][0] == (char)i && p[i][chunks * HK_CHUNK_BYTES - 1] == (char)i);
+			hk_span_free(p[i]);
+			assert_int_equal(hk_find(p[i]).kind, HK_FOUND_NOTHING);
+		}
+		assert_int_equal(POOL->used_supers, 0);
+		assert_int_equal(POOL->span_chunks, 0);
+		unit_audit();
+		assert_int_equal(hk_pool_trim(POOL, 0) % HK_SUPER_BYTES, 0);
+	}
+}
+
+static void these_resize(void **state)
+{
+	(void)state;
+	unit_start(NO_STARTERS);
+	char *a = anywhere(20), *p = anywhere(20), *q;
+	assert_ptr_equal(p, a + 20 * HK_CHUNK_BYTES);
+	assert_int_equal(hk_super_index(p), hk_super_index(a));
+	assert_true(hk_pool_span_resize(POOL, p, 27)); /* 12 and 15 */
+	check_found(p, 27);
+	q = anywhere(10);
+	assert_ptr_equal(q, p + 27 * HK_CHUNK_BYTES);
+	assert_false(hk_pool_span_resize(POOL, p, 28));
+	assert_true(hk_pool_span_resize(POOL, p, 14));
+	check_found(p, 14);
+	assert_int_equal(hk_find(p + 14 * HK_CHUNK_BYTES).kind, HK_FOUND_NOTHING);
+	unit_audit();
+	assert_true(hk_pool_span_resize(POOL, p, 12)); /* ends where its SuperSlab does */
+	check_found(p, 12);
+	assert_false(hk_pool_span_resize(POOL, p, 13));
+	assert_true(hk_pool_span_resize(POOL, p, 5));
+	check_found(p, 5);
+	check_found(q, 10);
+	assert_int_equal(POOL->span_chunks, 35);
+	unit_audit();
+	hk_span_free(p);
+	hk_span_free(q);
+	hk_span_free(a);
+	assert_int_equal(POOL->used_supers, 0);
+	p = anywhere(40), q = anywhere(40); /* the second begins behind the first */
+	assert_ptr_equal(q, p + 40 * HK_CHUNK_BYTES);
+	assert_true(hk_pool_span_resize(POOL, q, 44));
+	check_found(q, 44);
+	assert_false(hk_pool_span_resize(POOL, q, 64));
+	assert_true(hk_pool_span_resize(POOL, q, 20));
+	check_found(q, 20);
+	unit_audit();
+}
+
+/* In a forked child that rebuilds the pool, both parts stay; the second goes where the first was not taken. */
+static void these_are_rebuilt(void **state)
+{
+	(void)state;
+	unit_start(NO_STARTERS);
+	char *a = anywhere(20), *p = anywhere(20), *q = anywhere(36);
+	hk_pool_rebuild(POOL);
+	assert_int_equal(POOL->span_chunks, 76);
+	check_found(a, 20);
+	check_found(p, 20);
+	check_found(q, 36);
+	unit_audit();
+	hk_lock(&POOL->lock); /* as a thread that vanished between the two parts left it */
+	for (unsigned i = 20; i < 32; i++)
+		super_of(p)->code[i] = 0;
+	super_of(p)->free |= ~0u << 20;
+	hk_unlock(&POOL->lock);
+	hk_pool_rebuild(POOL);
+	assert_int_equal(POOL->span_chunks, 56);
+	assert_int_equal(hk_find(p).kind, HK_FOUND_NOTHING);
+	assert_int_equal(hk_find(p + 12 * HK_CHUNK_BYTES).kind, HK_FOUND_NOTHING);
+	check_found(q, 36);
+	unit_audit();
+	hk_span_free(q);
+	hk_span_free(a);
+	assert_int_equal(POOL->used_supers, 0);
+}
+
 static void pages_move(void **state)
 {
 	(void)state;
@@ -279,6 +397,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(does_not_grow_over_neighbours),
 		cmocka_unit_test(runs_resize_inside_a_superslab),
 		cmocka_unit_test(grown_spans_leave_no_marks),
+		cmocka_unit_test(some_go_on_in_the_next),
+		cmocka_unit_test(these_resize),
+		cmocka_unit_test(these_are_rebuilt),
 		cmocka_unit_test(pages_move),
 		cmocka_unit_test(free_twice_is_fatal),
 		cmocka_unit_test(many_come_and_go),
