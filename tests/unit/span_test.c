@@ -182,6 +182,13 @@ static char *anywhere(size_t chunks)
 	return p;
 }
 
+static void none_overlap(char **p, const size_t *chunks, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		for (unsigned k = 0; k < i; k++)
+			assert_true(p[i] >= p[k] + chunks[k] * HK_CHUNK_BYTES || p[k] >= p[i] + chunks[i] * HK_CHUNK_BYTES);
+}
+
 /* Two of 20 chunks do not fit into a SuperSlab: they follow each other all the same, and holes are taken again. */
 static void some_go_on_in_the_next(void **state)
 {
@@ -190,15 +197,15 @@ static void some_go_on_in_the_next(void **state)
 	static const size_t lengths[] = {9, 17, 20, 31, 33, 36, 44};
 	unit_start(NO_STARTERS);
 	for (size_t l = 0; l < COUNT_OF(lengths); l++) {
-		size_t chunks = lengths[l];
+		size_t chunks = lengths[l], each[N];
 		char *p[N];
 		for (unsigned i = 0; i < N; i++) {
 			p[i] = anywhere(chunks);
 			check_found(p[i], chunks);
-			for (unsigned k = 0; k < i; k++)
-				assert_true(p[i] >= p[k] + chunks * HK_CHUNK_BYTES || p[k] >= p[i] + chunks * HK_CHUNK_BYTES);
+			each[i] = chunks;
 			p[i][0] = p[i][chunks * HK_CHUNK_BYTES - 1] = (char)i;
 		}
+		none_overlap(p, each, N);
 		size_t supers = (N * chunks + 31) / 32;
 		assert_in_range(POOL->used_supers, supers, chunks < 32 ? supers : supers * 10 / 9);
 		assert_int_equal(POOL->span_chunks, N * chunks);
@@ -213,8 +220,21 @@ static void some_go_on_in_the_next(void **state)
 			p[i][0] = p[i][chunks * HK_CHUNK_BYTES - 1] = (char)i;
 		}
 		assert_true(POOL->used_supers <= supers + 3); /* a hole may be a whole one and a chunk: the lowest free one need not be it */
+		none_overlap(p, each, N);
+		for (unsigned i = 1; i < N; i += 2) { /* a hole each that is a chunk too small, or too large */
+			hk_span_free(p[i]);
+			each[i] = chunks == 31 || chunks == 44 ? chunks - 1 : chunks + 1;
+			if (i % 4 == 1)
+				p[i] = anywhere(each[i]);
+		}
+		for (unsigned i = 3; i < N; i += 4)
+			p[i] = anywhere(each[i]);
+		none_overlap(p, each, N);
+		unit_audit();
+		for (unsigned i = 1; i < N; i += 2)
+			p[i][0] = p[i][each[i] * HK_CHUNK_BYTES - 1] = (char)i;
 		for (unsigned i = 0; i < N; i++) {
-			assert_true(p[i][0] == (char)i && p[i][chunks * HK_CHUNK_BYTES - 1] == (char)i);
+			assert_true(p[i][0] == (char)i && p[i][each[i] * HK_CHUNK_BYTES - 1] == (char)i);
 			hk_span_free(p[i]);
 			assert_int_equal(hk_find(p[i]).kind, HK_FOUND_NOTHING);
 		}
