@@ -49,8 +49,9 @@ static void *alloc(size_t size)
 	return rte_malloc(NULL, size, 0);
 }
 
-static void release(void *p)
+static void release(void *p, size_t size)
 {
+	(void)size;
 	rte_free(p);
 }
 

@@ -1,6 +1,6 @@
 /* arena_hakmem.c - hakmem for bench_arena: malloc's heap, an arena of any thread, the same pushed (malloc takes from it),
- * one of a single owner, object pools; and what others have no like of: reset against frees, short arenas, stalls across
- * growth. */
+ * one of a single owner by calls and by its cache, object pools; and what others have no like of: reset against frees,
+ * short arenas, stalls across growth. */
 #include "arena_subject.h"
 
 #include <stdint.h>
@@ -15,6 +15,7 @@
 enum { BLOCKS = 100000, GROWN = 256 << 20, STEP = 4096 };
 
 static hak_arena *arena, *single;
+static struct hak_arena_cache *single_cache;
 static hak_pool *pool;
 
 static hak_arena *make(unsigned flags, unsigned populate, size_t initial)
@@ -36,8 +37,9 @@ static void *heap_alloc(size_t size)
 	return hak_malloc(size);
 }
 
-static void heap_free(void *p)
+static void heap_free(void *p, size_t size)
 {
+	(void)size;
 	hak_free(p);
 }
 
@@ -50,7 +52,10 @@ static int start_shared(void)
 static int start_single(void)
 {
 	single = make(HAK_ARENA_SINGLE, HAK_POPULATE_NOW, 64 << 20);
-	return 0;
+	single_cache = hak_arena_cache_of(single, HAK_ARENA_CACHE_LAYOUT);
+	if (!single_cache)
+		fprintf(stderr, "bench_arena: a single owner's arena has no cache\n");
+	return !single_cache;
 }
 
 static void *arena_alloc(size_t size)
@@ -58,8 +63,9 @@ static void *arena_alloc(size_t size)
 	return hak_arena_alloc(arena, size);
 }
 
-static void arena_free(void *p)
+static void arena_free(void *p, size_t size)
 {
+	(void)size;
 	hak_arena_free(arena, p);
 }
 
@@ -86,9 +92,20 @@ static void *single_alloc(size_t size)
 	return hak_arena_alloc(single, size);
 }
 
-static void single_free(void *p)
+static void single_free(void *p, size_t size)
 {
+	(void)size;
 	hak_arena_free(single, p);
+}
+
+static void *single_alloc_from(size_t size)
+{
+	return hak_arena_alloc_from(single, single_cache, size);
+}
+
+static void single_free_to(void *p, size_t size)
+{
+	hak_arena_free_to(single, single_cache, p, size);
 }
 
 static bool single_owns(void *p)
@@ -174,6 +191,11 @@ const struct hk_subject hk_subjects[] = {
 	 .start = start_single,
 	 .alloc = single_alloc,
 	 .free = single_free,
+	 .owns = single_owns},
+	{.name = "arena_cache",
+	 .symbol = "hak_arena_cache_of",
+	 .alloc = single_alloc_from,
+	 .free = single_free_to,
 	 .owns = single_owns},
 	{.name = "hak_pool",
 	 .symbol = "hak_pool_get_bulk",

@@ -24,9 +24,9 @@ static void *alloc(size_t size)
 	return mallocx(size, flags);
 }
 
-static void release(void *p)
+static void release(void *p, size_t size)
 {
-	dallocx(p, flags);
+	sdallocx(p, size, flags);
 }
 
 const struct hk_subject hk_subjects[] = {

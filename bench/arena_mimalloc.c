@@ -25,8 +25,9 @@ static void *alloc(size_t size)
 	return mi_heap_malloc(heap, size);
 }
 
-static void release(void *p)
+static void release(void *p, size_t size)
 {
+	(void)size; /* mi_free_size asks nothing of it either */
 	mi_free(p);
 }
 

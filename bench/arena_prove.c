@@ -71,7 +71,7 @@ static void prove_blocks(const struct hk_subject *s)
 		if (!whole(p[i], size_of(i), i))
 			unproven(s, "a block lost what was written to it");
 	for (uint32_t i = 0; i < BLOCKS; i++)
-		s->free(p[i]);
+		s->free(p[i], size_of(i));
 	if (s->leave)
 		s->leave();
 }

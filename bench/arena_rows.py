@@ -52,8 +52,8 @@ def dpdk(name, suffix, environment):
 HUGE = " on hugetlb pages"
 PROGRAMS = [
     Program("hakmem", "bench_arena", "blocks,objects,reset,short",
-            {n: n for n in ("hak_malloc", "arena", "arena_pushed", "arena_single", "hak_pool",
-                                 "hak_pool_cache")}, "make bench-arena"),
+            {n: n for n in ("hak_malloc", "arena", "arena_pushed", "arena_single", "arena_cache",
+                                 "hak_pool", "hak_pool_cache")}, "make bench-arena"),
     Program("jemalloc", "bench_arena_jemalloc", "blocks", {"jemalloc_arena": "jemalloc_arena"},
             "make bench-arena; needs libjemalloc-dev", ("libjemalloc.so",)),
     Program("mimalloc", "bench_arena_mimalloc", "blocks", {"mimalloc_heap": "mimalloc_heap"},
@@ -66,7 +66,9 @@ PROGRAMS = [
 
 TARGETS = [
     Target("arena", "alloc and free in an arena against hak_malloc", "arena", "hak_malloc", 2, SIZES, MORE),
-    Target("single", "alloc and free in a single owner's arena against one of any thread", "arena_single",
+    Target("single", "alloc and free in a single owner's arena, inlined by its cache, against one of any thread",
+           "arena_cache", "arena", 1.0, SIZES),
+    Target("single-call", "alloc and free in a single owner's arena by calls against one of any thread", "arena_single",
            "arena", 1.0, SIZES),
     Target("reset", "reset of 100,000 blocks against freeing one by one", "reset", "one_by_one", 100,
            {"release_100k": "100,000 blocks"}),
@@ -84,6 +86,8 @@ TARGETS = [
            1.2, SIZES, needs="jemalloc"),
     Target("mimalloc", "alloc and free in an arena against mimalloc's heaps", "arena", "mimalloc_heap", 1.2,
            SIZES, needs="mimalloc"),
+    Target("mimalloc-cache", "alloc and free in a single owner's arena, inlined by its cache, against mimalloc's heaps",
+           "arena_cache", "mimalloc_heap", 1.2, SIZES, needs="mimalloc"),
     Target("mimalloc-pushed", "malloc and free in a pushed arena against mimalloc's heaps, of one thread too",
            "arena_pushed", "mimalloc_heap", 1.2, SIZES, needs="mimalloc"),
     Target("registration", "registration of 1 GiB of an arena against 4 KiB pages", "arena", "small_pages", 8,

@@ -13,7 +13,7 @@ struct hk_subject {
 	/* 0, or an error that was said. Once, first. */
 	int (*start)(void);
 	void *(*alloc)(size_t size);
-	void (*free)(void *p);
+	void (*free)(void *p, size_t size); /* SIZE is what was asked for; not all look at it */
 	/* Around the calls of the two: what makes them go there. NULL: nothing is needed. */
 	void (*enter)(void);
 	void (*leave)(void);

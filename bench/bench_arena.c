@@ -49,7 +49,7 @@ static double pairs(const struct hk_subject *s, size_t size)
 		if (!p)
 			out_of_memory(s->name);
 		*(volatile char *)p = 1;
-		s->free(p);
+		s->free(p, size);
 	}
 	return (double)(hk_subject_now() - begin) / PAIRS;
 }
@@ -58,24 +58,26 @@ static double pairs(const struct hk_subject *s, size_t size)
 static double churn(const struct hk_subject *s)
 {
 	static void *slot[LIVE];
+	static size_t had[LIVE];
 	uint64_t x = 88172645463325252ull;
 	unsigned long long begin = hk_subject_now();
 	for (unsigned i = 0; i < CHURN; i++) {
 		x ^= x << 13;
 		x ^= x >> 7;
 		x ^= x << 17;
-		void **at = &slot[x % LIVE];
-		if (*at)
-			s->free(*at);
-		*at = s->alloc(64 + (x >> 20) % ((size_t)64 << (x >> 40) % 8));
-		if (!*at)
+		size_t at = x % LIVE;
+		if (slot[at])
+			s->free(slot[at], had[at]);
+		had[at] = 64 + (x >> 20) % ((size_t)64 << (x >> 40) % 8);
+		slot[at] = s->alloc(had[at]);
+		if (!slot[at])
 			out_of_memory(s->name);
-		*(volatile char *)*at = 1;
+		*(volatile char *)slot[at] = 1;
 	}
 	unsigned long long end = hk_subject_now();
 	for (unsigned i = 0; i < LIVE; i++) {
 		if (slot[i])
-			s->free(slot[i]);
+			s->free(slot[i], had[i]);
 		slot[i] = NULL;
 	}
 	return (double)(end - begin) / CHURN;

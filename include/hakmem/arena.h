@@ -78,6 +78,10 @@ void *hak_arena_realloc(hak_arena *arena, void *ptr, size_t size);
 /* NULL is allowed. */
 void hak_arena_free(hak_arena *arena, void *ptr);
 
+/* The same for a block that hak_arena_alloc or hak_arena_zalloc gave for SIZE bytes, and was not resized: a SIZE that
+ * can't be ends the process with one line. */
+void hak_arena_free_sized(hak_arena *arena, void *ptr, size_t size);
+
 size_t hak_arena_usable_size(hak_arena *arena, const void *ptr);
 
 /* Frees all blocks at once and keeps the memory, in a time that depends on the number of its SuperSlabs alone.
@@ -120,6 +124,72 @@ int hak_arena_stats(hak_arena *arena, struct hak_arena_stats *stats);
 typedef void hak_arena_watcher(void *arg, void *where, size_t bytes);
 int hak_arena_watch(hak_arena *arena, hak_arena_watcher *function, void *arg);
 int hak_arena_unwatch(hak_arena *arena);
+
+/* ---- a single owner's way past the calls ---- */
+
+/* What the functions below do without a call. Another layout gets another number. */
+#define HAK_ARENA_CACHE_LAYOUT 1u
+#define HAK_ARENA_CACHE_BYTES (512u << 10) /* larger blocks are a call */
+
+struct hak_arena_bin {
+	void *head;     /* blocks that are free, linked by their first words */
+	int32_t budget; /* frees until the arena looks after it */
+	uint32_t pops;
+};
+
+struct hak_arena_cache {
+	uint64_t reserved[8];
+	struct hak_arena_bin bins[100]; /* by size: 16-byte steps to 1 KiB, then four to each doubling */
+};
+
+/* Of an arena with HAK_ARENA_SINGLE, the same until it is destroyed, through resets and whoever owns it. NULL, which the
+ * functions below allow: an arena of any thread, a library with another layout than LAYOUT, HAK_ARENA_CACHE_LAYOUT, one
+ * in its debug build, no memory. */
+struct hak_arena_cache *hak_arena_cache_of(hak_arena *arena, unsigned layout);
+
+/* SIZE 1 .. HAK_ARENA_CACHE_BYTES. Without a jump: sizes that vary across 1 KiB would have it guessed wrong. */
+static inline struct hak_arena_bin *hak_arena_cache_bin(struct hak_arena_cache *cache, size_t size)
+{
+	size_t last = size - 1;
+	unsigned b = 63u ^ (unsigned)__builtin_clzll(last | 512), fine = 0u - (last < 1024);
+	return &cache->bins[(last >> (b - 2 - (fine & 3))) + ((4 * b + 20) & ~fine)];
+}
+
+/* As hak_arena_alloc. CACHE is what hak_arena_cache_of said of ARENA. */
+static inline void *hak_arena_alloc_from(hak_arena *arena, struct hak_arena_cache *cache, size_t size)
+{
+	struct hak_arena_bin *bin;
+	void **block;
+	if (__builtin_expect(!cache || size - 1 >= HAK_ARENA_CACHE_BYTES, 0))
+		return hak_arena_alloc(arena, size);
+	bin = hak_arena_cache_bin(cache, size);
+	block = (void **)bin->head;
+	if (__builtin_expect(!block, 0))
+		return hak_arena_alloc(arena, size);
+	bin->head = *block;
+	__builtin_prefetch(*block);
+	bin->pops++;
+	return block;
+}
+
+/* As hak_arena_free_sized, but looks at one in some tens of frees alone, and trusts the rest: a pointer or a size that is
+ * wrong corrupts the arena before it is seen. */
+static inline void hak_arena_free_to(hak_arena *arena, struct hak_arena_cache *cache, void *ptr, size_t size)
+{
+	struct hak_arena_bin *bin;
+	if (__builtin_expect(!cache || !ptr || size - 1 >= HAK_ARENA_CACHE_BYTES, 0)) {
+		hak_arena_free_sized(arena, ptr, size);
+		return;
+	}
+	bin = hak_arena_cache_bin(cache, size);
+	if (__builtin_expect(bin->budget <= 0, 0)) {
+		hak_arena_free_sized(arena, ptr, size);
+		return;
+	}
+	*(void **)ptr = bin->head;
+	bin->head = ptr;
+	bin->budget--;
+}
 
 #ifdef __cplusplus
 }

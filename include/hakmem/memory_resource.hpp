@@ -6,7 +6,8 @@
 //	std::vector<int, hakmem::arena_allocator<int>> w(frames.handle());
 //
 // Both have the arena's promises about threads (hakmem/arena.h). An arena_resource that made its arena ends it with
-// itself; one that was given a handle does not. allocate throws std::bad_alloc, the constructor std::system_error.
+// itself; one that was given a handle does not. With an arena of a single owner (hakmem::options::flags(HAK_ARENA_SINGLE))
+// blocks up to 512 KiB come and go without a call. allocate throws std::bad_alloc, the constructor std::system_error.
 #ifndef HAKMEM_MEMORY_RESOURCE_HPP
 #define HAKMEM_MEMORY_RESOURCE_HPP
 
@@ -48,10 +49,12 @@ public:
 		int rc = hak_arena_create(wanted.get(), &arena_);
 		if (rc)
 			throw std::system_error(-rc, std::generic_category(), "hak_arena_create");
+		cache_ = hak_arena_cache_of(arena_, HAK_ARENA_CACHE_LAYOUT);
 	}
 
 	// Someone else's, that outlives this.
-	explicit arena_resource(hak_arena *arena) noexcept : arena_(arena), own_(false) {}
+	explicit arena_resource(hak_arena *arena) noexcept
+	    : arena_(arena), cache_(hak_arena_cache_of(arena, HAK_ARENA_CACHE_LAYOUT)), own_(false) {}
 
 	arena_resource(const arena_resource &) = delete;
 	arena_resource &operator=(const arena_resource &) = delete;
@@ -75,13 +78,20 @@ public:
 private:
 	void *do_allocate(std::size_t bytes, std::size_t alignment) override
 	{
-		void *p = alignment <= 16 ? hak_arena_alloc(arena_, bytes) : hak_arena_aligned_alloc(arena_, alignment, bytes);
+		void *p = alignment <= 16 ? hak_arena_alloc_from(arena_, cache_, bytes)
+					  : hak_arena_aligned_alloc(arena_, alignment, bytes);
 		if (!p)
 			throw std::bad_alloc();
 		return p;
 	}
 
-	void do_deallocate(void *p, std::size_t, std::size_t) override { hak_arena_free(arena_, p); }
+	void do_deallocate(void *p, std::size_t bytes, std::size_t alignment) override
+	{
+		if (cache_ && alignment <= 16)
+			hak_arena_free_to(arena_, cache_, p, bytes);
+		else
+			hak_arena_free(arena_, p);
+	}
 
 	bool do_is_equal(const std::pmr::memory_resource &other) const noexcept override
 	{
@@ -90,6 +100,7 @@ private:
 	}
 
 	hak_arena *arena_ = nullptr;
+	hak_arena_cache *cache_ = nullptr; // of a single owner's
 	bool own_;
 };
 
@@ -102,25 +113,36 @@ public:
 	using propagate_on_container_swap = std::true_type;
 	using is_always_equal = std::false_type;
 
-	arena_allocator(hak_arena *arena) noexcept : arena_(arena) {}
-	template <class U> arena_allocator(const arena_allocator<U> &other) noexcept : arena_(other.handle()) {}
+	arena_allocator(hak_arena *arena) noexcept
+	    : arena_(arena), cache_(hak_arena_cache_of(arena, HAK_ARENA_CACHE_LAYOUT)) {}
+	template <class U> arena_allocator(const arena_allocator<U> &other) noexcept
+	    : arena_(other.handle()), cache_(other.cache()) {}
 
 	T *allocate(std::size_t n)
 	{
 		if (n > std::numeric_limits<std::size_t>::max() / sizeof(T))
 			throw std::bad_array_new_length();
-		void *p = alignof(T) <= 16 ? hak_arena_alloc(arena_, n * sizeof(T))
+		void *p = alignof(T) <= 16 ? hak_arena_alloc_from(arena_, cache_, n * sizeof(T))
 					   : hak_arena_aligned_alloc(arena_, alignof(T), n * sizeof(T));
 		if (!p)
 			throw std::bad_alloc();
 		return static_cast<T *>(p);
 	}
 
-	void deallocate(T *p, std::size_t) noexcept { hak_arena_free(arena_, p); }
+	void deallocate(T *p, std::size_t n) noexcept
+	{
+		if (cache_ && alignof(T) <= 16)
+			hak_arena_free_to(arena_, cache_, p, n * sizeof(T));
+		else
+			hak_arena_free(arena_, p);
+	}
+
 	hak_arena *handle() const noexcept { return arena_; }
+	hak_arena_cache *cache() const noexcept { return cache_; }
 
 private:
 	hak_arena *arena_;
+	hak_arena_cache *cache_; // of a single owner's
 };
 
 template <class T, class U> bool operator==(const arena_allocator<T> &a, const arena_allocator<U> &b) noexcept

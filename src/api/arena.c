@@ -274,6 +274,17 @@ HK_EXPORT void hak_arena_free(hak_arena *handle, void *ptr)
 		hk_free_spent(heap, bin);
 }
 
+HK_EXPORT void hak_arena_free_sized(hak_arena *handle, void *ptr, size_t size)
+{
+	if (ptr) {
+		must_be_of(inner(handle), ptr, "hak_arena_free_sized of a pointer that is not of this arena");
+		size_t bytes = hk_usable_bytes(ptr);
+		bool fits = size > HK_MEDIUM_MAX ? size <= bytes : bytes == hk_classes[hk_class_of(size ? size : 1)].size;
+		HK_CHECK(fits, "hak_arena_free_sized of a block of another size", ptr);
+	}
+	hak_arena_free(handle, ptr);
+}
+
 HK_EXPORT void *hak_arena_realloc(hak_arena *handle, void *ptr, size_t size)
 {
 	if (!ptr)
@@ -292,6 +303,25 @@ HK_EXPORT size_t hak_arena_usable_size(hak_arena *handle, const void *ptr)
 		return 0;
 	must_be_of(inner(handle), ptr, "hak_arena_usable_size of a pointer that is not of this arena");
 	return hk_usable_bytes(ptr);
+}
+
+/* ---- what programs inline ---- */
+
+_Static_assert(sizeof(struct hak_arena_bin) == sizeof(struct hk_bin) &&
+	       offsetof(struct hak_arena_bin, head) == offsetof(struct hk_bin, head) &&
+	       offsetof(struct hak_arena_bin, budget) == offsetof(struct hk_bin, budget) &&
+	       offsetof(struct hak_arena_bin, pops) == offsetof(struct hk_bin, pops), "another layout gets another number");
+_Static_assert(offsetof(struct hak_arena_cache, bins) == offsetof(struct hk_heap, bins) &&
+	       sizeof(((struct hak_arena_cache *)0)->bins) == sizeof(((struct hk_heap *)0)->bins) &&
+	       HAK_ARENA_CACHE_BYTES == HK_MEDIUM_MAX && HK_FINE_MAX == 1024 && HK_GRANULE == 16, "as above");
+
+HK_EXPORT struct hak_arena_cache *hak_arena_cache_of(hak_arena *handle, unsigned layout)
+{
+	struct hk_arena *arena = inner(handle);
+	if (!is_live(handle) || layout != HAK_ARENA_CACHE_LAYOUT || hk_arena_debugs())
+		return NULL;
+	hk_fork_check();
+	return (struct hak_arena_cache *)arena->one;
 }
 
 /* ---- the whole ---- */

@@ -377,6 +377,19 @@ static void forget_absent(struct hk_arena *arena)
 	}
 }
 
+/* A program may go on with the cache that it has: its bins must be right before any call. Memory of the program's own may
+ * not be there to be walked. */
+static void repair_one(struct hk_arena *arena, bool whole)
+{
+	struct hk_heap *heap = arena->one;
+	arena->pool.lost |= !whole;
+	if (!whole || arena->absent)
+		memset(heap->bins, 0, sizeof(heap->bins));
+	else if (!arena->kept)
+		for (unsigned c = 0; c < HK_CLASSES; c++)
+			hk_bin_recount(heap, c);
+}
+
 /* In the child: heaps of vanished threads are free for others if they were whole, else lost with what they hold;
  * an arena whose pool was being changed gives out no more. */
 void hk_arenas_repair(struct hk_heap *home, bool alone)
@@ -406,8 +419,8 @@ void hk_arenas_repair(struct hk_heap *home, bool alone)
 			heap->orphan = whole;
 			if (!whole)
 				hk_store(&hk_heap_states[heap->index], HK_HEAP_QUARANTINED);
-			if (!whole && heap == arena->one)
-				arena->pool.lost = true;
+			if (heap == arena->one)
+				repair_one(arena, whole);
 			heap->guest_next = heap->guest_prev = NULL;
 			hk_store(&heap->home, whole ? NULL : &hk_heap_dead);
 		}

@@ -47,6 +47,7 @@ static void leave_the_kernel(void)
 }
 
 static hak_arena *arena;
+static struct hak_arena_cache *cache; /* NULL: by calls */
 static hak_pool *pool;
 
 enum { LIVE = 1024 };
@@ -55,13 +56,18 @@ enum { LIVE = 1024 };
 static void churn(uint64_t n, uint64_t seed)
 {
 	static __thread void *slot[LIVE];
+	static __thread size_t had[LIVE];
 	uint64_t i, since_reset = 0;
 
 	for (i = 0; i < n; i++) {
 		size_t at = test_rand(&seed) % LIVE;
 
-		hak_arena_free(arena, slot[at]);
-		slot[at] = hak_arena_alloc(arena, 16 + (size_t)(seed >> 20) % (i % 16 ? 512 : 8176));
+		if (cache)
+			hak_arena_free_to(arena, cache, slot[at], had[at]);
+		else
+			hak_arena_free(arena, slot[at]);
+		had[at] = 16 + (size_t)(seed >> 20) % (i % 16 ? 512 : 8176);
+		slot[at] = hak_arena_alloc_from(arena, cache, had[at]);
 		CHECK(slot[at], "alloc %llu", (unsigned long long)i);
 		*(char *)slot[at] = 1;
 		if (++since_reset == 1000000) {
@@ -101,12 +107,15 @@ static void churn_large(uint64_t n)
 static void warm_up(void)
 {
 	hak_arena *real = arena;
+	struct hak_arena_cache *real_cache = cache;
 
 	arena = arena_make(OPTIONS(.max_bytes = 64 * SUPER));
+	cache = NULL;
 	churn(100000, 3);
 	churn_large(200);
 	CHECK(hak_arena_destroy(arena) == 0, "destroy");
 	arena = real;
+	cache = real_cache;
 	hak_arena_free(arena, hak_arena_alloc(arena, 1));
 }
 
@@ -127,13 +136,15 @@ static void *in_sandbox(void *arg)
 	return NULL;
 }
 
-static void sandbox_with(const struct hak_arena_options *options)
+static void sandbox_with(const struct hak_arena_options *options, bool inlined)
 {
 	pthread_t t;
 
 	if (arena_reset_replaces())
 		return test_skip_part("the debug build's reset enters the kernel");
 	arena = arena_make(options);
+	cache = inlined ? hak_arena_cache_of(arena, HAK_ARENA_CACHE_LAYOUT) : NULL;
+	CHECK(!cache == !inlined, "the cache");
 	CHECK(pthread_create(&t, NULL, in_sandbox, NULL) == 0, "no thread");
 	pthread_join(t, NULL);
 	CHECK(arena_stats(arena).supers == 64, "it grew: %llu", (unsigned long long)arena_stats(arena).supers);
@@ -142,22 +153,27 @@ static void sandbox_with(const struct hak_arena_options *options)
 
 static void no_system_call(void)
 {
-	sandbox_with(OPTIONS(.initial_bytes = 64 * SUPER, .populate = HAK_POPULATE_NOW));
+	sandbox_with(OPTIONS(.initial_bytes = 64 * SUPER, .populate = HAK_POPULATE_NOW), false);
 }
 
 static void no_system_call_single(void)
 {
-	sandbox_with(OPTIONS(.initial_bytes = 64 * SUPER, .populate = HAK_POPULATE_NOW, .flags = HAK_ARENA_SINGLE));
+	sandbox_with(OPTIONS(.initial_bytes = 64 * SUPER, .populate = HAK_POPULATE_NOW, .flags = HAK_ARENA_SINGLE), false);
+}
+
+static void no_system_call_inlined(void)
+{
+	sandbox_with(OPTIONS(.initial_bytes = 64 * SUPER, .populate = HAK_POPULATE_NOW, .flags = HAK_ARENA_SINGLE), true);
 }
 
 static void no_system_call_small_pages(void)
 {
-	sandbox_with(OPTIONS(.initial_bytes = 64 * SUPER, .populate = HAK_POPULATE_NOW, .pages = HAK_PAGES_SMALL));
+	sandbox_with(OPTIONS(.initial_bytes = 64 * SUPER, .populate = HAK_POPULATE_NOW, .pages = HAK_PAGES_SMALL), false);
 }
 
 static void no_system_call_locked(void)
 {
-	sandbox_with(OPTIONS(.initial_bytes = 64 * SUPER, .flags = HAK_ARENA_LOCK));
+	sandbox_with(OPTIONS(.initial_bytes = 64 * SUPER, .flags = HAK_ARENA_LOCK), false);
 }
 
 static void *large_in_sandbox(void *arg)
@@ -329,7 +345,8 @@ int main(int argc, char **argv)
 {
 	static const struct test_part parts[] = {
 		{"must_be_killed", must_be_killed}, {"no_system_call", no_system_call},
-		{"no_system_call_single", no_system_call_single}, {"no_system_call_small_pages", no_system_call_small_pages},
+		{"no_system_call_single", no_system_call_single}, {"no_system_call_inlined", no_system_call_inlined},
+		{"no_system_call_small_pages", no_system_call_small_pages},
 		{"no_system_call_locked", no_system_call_locked},
 		{"no_system_call_for_malloc", no_system_call_for_malloc}, {"pool_without_system_calls", pool_without_system_calls},
 		{"growth", growth}, {"background", background},

@@ -24,9 +24,9 @@ static std::uint64_t used(hak_arena *arena)
 	return s.used_bytes;
 }
 
-static void containers()
+static void containers(unsigned flags)
 {
-	hakmem::arena_resource r(hakmem::options().name("pmr").initial(8 << 20));
+	hakmem::arena_resource r(hakmem::options().name("pmr").initial(8 << 20).flags(flags));
 	{
 		std::pmr::vector<int> v(&r);
 		std::pmr::map<int, std::pmr::string> m(&r);
@@ -49,9 +49,9 @@ static void containers()
 	CHECK(used(r.handle()) == 0, "in use after reset");
 }
 
-static void alignments()
+static void alignments(unsigned flags)
 {
-	hakmem::arena_resource r;
+	hakmem::arena_resource r(hakmem::options().flags(flags));
 	for (std::size_t align = 1; align <= 8192; align *= 2) {
 		void *p = r.allocate(100, align);
 		CHECK(reinterpret_cast<std::uintptr_t>(p) % align == 0 && in(r.handle(), p), "%zu", align);
@@ -93,9 +93,9 @@ struct alignas(128) line {
 	int x = 1;
 };
 
-static void allocator()
+static void allocator(unsigned flags)
 {
-	hakmem::arena_resource a, b;
+	hakmem::arena_resource a(hakmem::options().flags(flags)), b(hakmem::options().flags(flags));
 	using V = std::vector<int, hakmem::arena_allocator<int>>;
 	V v(a.handle()), w(b.handle());
 	for (int i = 0; i < 5000; i++)
@@ -125,10 +125,12 @@ int main()
 {
 	test_begin();
 	test_watchdog(60);
-	containers();
-	alignments();
+	for (unsigned flags : {0u, HAK_ARENA_SINGLE}) {
+		containers(flags);
+		alignments(flags);
+		allocator(flags);
+	}
 	equality();
 	exhaustion();
-	allocator();
 	return test_end();
 }

@@ -107,11 +107,12 @@ class ArenaRuns(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         found = self.record()
         for row in (*arena_rows.SIZES, "release_100k"):
-            subjects = ("reset", "one_by_one") if row == "release_100k" else ("hak_malloc", "arena", "arena_single")
+            subjects = ("reset", "one_by_one") if row == "release_100k" else ("hak_malloc", "arena", "arena_single",
+                                                                               "arena_cache")
             for subject in subjects:
                 values = found["rows"][row][subject]
                 self.assertEqual((len(values), all(v > 0 for v in values)), (2, True), (row, subject))
-        for subject in ("hak_malloc", "arena", "arena_single", "hak_pool"):
+        for subject in ("hak_malloc", "arena", "arena_single", "arena_cache", "hak_pool"):
             self.assertTrue(os.path.samefile(found["served"][subject], LIB))
         self.assertEqual([t["name"] for t in found["targets"]], ["arena", "reset"])
         for target in found["targets"]:

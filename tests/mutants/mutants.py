@@ -25,7 +25,7 @@ ROOT = HERE.parent.parent
 TABLE = HERE / "mutants.txt"
 COPIED = ["Makefile", "config", "include", "src", "tests", "bench"]
 TEST_SECONDS = 100
-PRELOADED = ("api", "stress", "death")
+PRELOADED = ("api", "arena", "stress", "death")
 
 
 class Mutant:
