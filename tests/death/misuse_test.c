@@ -158,10 +158,10 @@ static void case_medium_inner(void)
 	free(announce(get(16 * KIB) + 4096));
 }
 
-/* Six blocks of 10 KiB are in a slab of 64; the rest is none. */
+/* Three blocks of 20 KiB are in a slab of 64; the rest is none. */
 static void case_medium_tail(void)
 {
-	uintptr_t base = (uintptr_t)get(10 * KIB) / (64 * KIB) * (64 * KIB);
+	uintptr_t base = (uintptr_t)get(20 * KIB) / (64 * KIB) * (64 * KIB);
 
 	free(announce((void *)(base + 60 * KIB)));
 }
