@@ -66,7 +66,6 @@ class Known:
     title: str
     n: int = 0                   # -n at one and two threads; less with more, so that runs last alike
     threads: tuple = ()          # (): those that were asked for; (0,): one row, its own choice
-    more: tuple = ()             # thread counts that come with 8: where others publish figures
     arguments: tuple = ()
     seconds: float = 0.8
     program: str = ""            # where the row's name is not the program's
@@ -101,15 +100,14 @@ KNOWN = {
                             ("rss_over_live_last", "x live", 1.0, False))),
     "glibc_simple": Known("batches of one size", 60000000, threads=(1,)),
     "glibc_thread": Known("random replacement, 4 B to 32 KiB", 15000000),
-    "larson": Known("server: replace blocks, hand over, die", arguments=("-s", "{s}"), seconds=1.0,
-                    more=(4,)),
+    "larson": Known("server: replace blocks, hand over, die", arguments=("-s", "{s}"), seconds=1.0),
     "larson-sized": Known("larson with operator new and sized delete", program="larson",
                           arguments=("-s", "{s}", "-p", "sized=1"), seconds=1.0),
     "latency": Known("every single call timed", 5000000, threads=(1, 2),
                      also=(*tail("malloc"), *tail("free"))),
     "malloc_large": Known("blocks of 5 to 25 MiB", 800, threads=(1,)),
     "mleak": Known("10 threads at a time that leave a block behind", 800, threads=(0,)),
-    "mstress": Known("unequal threads, blocks that outlive them", 120, more=(4,)),
+    "mstress": Known("unequal threads, blocks that outlive them", 120),
     "numa_touch": Known("each node's memory, read from every node", threads=(0,), compared=False),
     "oversub": Known("64 threads on these cores", 300000, threads=(0,)),
     "realloc_growth": Known("buffers that grow by half", 2000000),
@@ -123,7 +121,7 @@ KNOWN = {
                     compared=False, program="tlb", arguments=("-p", "mib=4096"), rounds=3,
                     warm=False, also=(("huge_share", "of memory", 1.0, True),)),
     "waves": Known("load and idleness in turn", 4, threads=(2,), seconds=2.0, compared=False),
-    "xmalloc": Known("producers allocate, consumers free", 10000000, more=(4,)),
+    "xmalloc": Known("producers allocate, consumers free", 10000000),
 }
 
 # Rows of bench/anchors for the full run: one of each kind, the longest left to that command.
@@ -150,7 +148,7 @@ def synthetic(directory, threads):
         known = KNOWN.get(name, Known(name))
         program = known.program or name
         path = os.path.join(directory, program)
-        for count in known.threads or sorted({*threads, *(known.more if 8 in threads else ())}):
+        for count in known.threads or threads:
             words = ["-t", str(count)] if count else []
             if known.n:
                 words += ["-n", "{n}"]
