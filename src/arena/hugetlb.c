@@ -44,12 +44,12 @@ bool hk_hugetlb_map_locked(struct hk_pool *pool, size_t first, size_t count, uns
 	return true;
 }
 
-/* Free SuperSlabs from FIRST on that nothing is in, up to MOST. */
+/* Free SuperSlabs of the pool from FIRST on that nothing is in, up to MOST. */
 static size_t empty_run(struct hk_pool *pool, size_t first, size_t most)
 {
 	size_t end = hk_min(first + most, hk_stripe_end(hk_pool_index(pool))), i = first;
-	while (i < end && hk_super_at(i)->state == HK_SUPER_FREE && hk_super_at(i)->zero == ~0u &&
-	       !hk_super_at(i)->flags)
+	while (i < end && hk_super_at(i)->state == HK_SUPER_FREE && hk_super_at(i)->pool == pool &&
+	       hk_super_at(i)->zero == ~0u && !hk_super_at(i)->flags)
 		i++;
 	return i - first;
 }

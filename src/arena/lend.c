@@ -51,7 +51,6 @@ static void enlist(struct hk_pool *pool, size_t first, size_t count)
 		s->free = ~0u;
 		s->all_next = lent->all;
 		lent->all = (uint32_t)i + 1;
-		hk_store(&s->pool, pool);
 		hk_store(&s->state, HK_SUPER_FREE);
 		hk_lent_set_free(pool, i, true);
 	}
@@ -139,6 +138,9 @@ static size_t borrow(struct hk_pool *pool, struct hk_pool *lender, size_t count,
 			lent->fallbacks += count;
 		}
 	}
+	/* From here on the lender's own searches, which look for free neighbours, pass them by. */
+	for (size_t i = first; first != HK_NO_SUPER && i < first + count; i++)
+		hk_store(&hk_super_at(i)->pool, pool);
 	hk_unlock(&lender->lock);
 	return first;
 }
@@ -268,6 +270,7 @@ int hk_lent_give_memory(struct hk_pool *pool, uintptr_t where, size_t bytes)
 	for (size_t i = first; i < first + count; i++) {
 		hk_super_at(i)->zero = 0;
 		hk_super_at(i)->flags = HK_SUPER_UNPURGEABLE;
+		hk_store(&hk_super_at(i)->pool, pool);
 	}
 	enlist(pool, first, count);
 	hk_unlock(&pool->lock);

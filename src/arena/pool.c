@@ -238,22 +238,24 @@ static size_t find_run(struct hk_pool *pool, unsigned count, unsigned align, uns
 
 static void set_codes(struct hk_super *s, unsigned first, unsigned count, enum hk_code_kind kind)
 {
-	enum hk_code_kind rest = kind == HK_CODE_SPAN || kind == HK_CODE_MEDIUM ? HK_CODE_CONT : kind;
+	enum hk_code_kind rest = kind == HK_CODE_MEDIUM ? HK_CODE_CONT : kind;
 	for (unsigned i = 0; i < count; i++) {
 		unsigned back = rest == HK_CODE_CONT ? i : 0;
 		hk_store(&s->code[first + i], hk_code(i ? rest : kind, back, i ? 0 : count));
 	}
 }
 
-/* Codes of a span of COUNT chunks from chunk FIRST of SuperSlab INDEX on. */
+/* Codes of a span of COUNT chunks from chunk FIRST of SuperSlab INDEX on. The head last: it may be one that lives, and
+ * what it says is true at any time. */
 static void set_span(size_t index, unsigned first, unsigned count)
 {
 	unsigned here = hk_min(count, HK_SUPER_CHUNKS - first);
 	struct hk_super *s = hk_super_at(index);
-	set_codes(s, first, here, HK_CODE_SPAN);
-	hk_store(&s->code[first], hk_code(HK_CODE_SPAN, 0, count));
+	for (unsigned i = 1; i < here; i++)
+		hk_store(&s->code[first + i], hk_code(HK_CODE_CONT, i, 0));
 	if (count > here)
 		set_codes(hk_super_at(index + 1), 0, count - here, HK_CODE_TAIL);
+	hk_store(&s->code[first], hk_code(HK_CODE_SPAN, 0, count));
 }
 
 /* Takes the free chunks of RUN; true if all of them read as zero. */
@@ -335,7 +337,10 @@ static void span_give(struct hk_pool *pool, size_t index, unsigned first, unsign
 void hk_pool_chunks_free(struct hk_pool *pool, void *p, unsigned count)
 {
 	hk_lock(&pool->lock);
-	if (hk_code_kind(hk_super_at(hk_super_index(p))->code[hk_chunk_index(p)]) == HK_CODE_SPAN)
+	uint32_t code = hk_super_at(hk_super_index(p))->code[hk_chunk_index(p)];
+	bool span = hk_code_kind(code) == HK_CODE_SPAN;
+	HK_CHECK(hk_code_kind(code) != HK_CODE_FREE && (!span || hk_code_count(code) == count), "chunks freed twice", p);
+	if (span)
 		pool->span_chunks -= count;
 	span_give(pool, hk_super_index(p), hk_chunk_index(p), count);
 	hk_pool_shed_locked(pool);

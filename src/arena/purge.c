@@ -432,6 +432,30 @@ static int complain(const char *what, size_t index)
 	return 1;
 }
 
+/* Behind each head of a span or slab the chunks that it says it has, and no used chunk without a code. */
+static int audit_codes(const struct hk_super *s, size_t i, bool last)
+{
+	int bad = 0;
+	for (unsigned c = 0; c < HK_SUPER_CHUNKS; c++) {
+		enum hk_code_kind kind = hk_code_kind(s->code[c]);
+		unsigned count = kind == HK_CODE_SPAN ? hk_code_count(s->code[c]) : 1;
+		if (s->free >> c & 1) {
+			if (s->code[c])
+				bad += complain("a free chunk has a code (I5)", i);
+			continue;
+		}
+		if (kind == HK_CODE_FREE && !last)
+			bad += complain("a used chunk has no code (I5)", i);
+		for (unsigned k = 1; k < count; k++) {
+			bool here = c + k < HK_SUPER_CHUNKS;
+			uint32_t code = here ? s->code[c + k] : hk_super_at(i + 1)->code[c + k - HK_SUPER_CHUNKS];
+			if (hk_code_kind(code) != (here ? HK_CODE_CONT : HK_CODE_TAIL) || (here && hk_code_back(code) != k))
+				bad += complain("a span's head says more than there is (I5)", i);
+		}
+	}
+	return bad;
+}
+
 static int audit_super(const struct hk_pool *pool, size_t i, size_t *free_chunks, size_t *dirty, size_t *warm)
 {
 	struct hk_super *s = hk_super_at(i);
@@ -451,10 +475,7 @@ static int audit_super(const struct hk_pool *pool, size_t i, size_t *free_chunks
 		return bad;
 	*free_chunks += (unsigned)__builtin_popcount(s->free);
 	*dirty += kept ? 0 : (unsigned)__builtin_popcount(s->free & ~s->zero);
-	for (unsigned c = 0; c < HK_SUPER_CHUNKS; c++)
-		if ((s->free >> c & 1) && s->code[c])
-			bad += complain("a free chunk has a code (I5)", i);
-	return bad;
+	return bad + audit_codes(s, i, i + 1 == hk_stripe_end(hk_pool_index(pool)));
 }
 
 int hk_pool_audit(struct hk_pool *pool)

@@ -12,6 +12,29 @@
 #include "hakmem/arena.h"
 #include "heap/arena.h"
 
+/* What happens while an arena's pages are made, and whether the kernel has hugetlb pages: the program is linked with
+ * --wrap. */
+static void (*meanwhile)(void);
+static int hugetlb_says = -ENOMEM;
+
+int __real_hk_os_populate(uintptr_t where, size_t bytes);
+int __wrap_hk_os_populate(uintptr_t where, size_t bytes);
+int __wrap_hk_os_hugetlb(uintptr_t where, size_t bytes, unsigned shift);
+
+int __wrap_hk_os_populate(uintptr_t where, size_t bytes)
+{
+	if (meanwhile)
+		meanwhile();
+	return __real_hk_os_populate(where, bytes);
+}
+
+/* Ordinary pages stay there. */
+int __wrap_hk_os_hugetlb(uintptr_t where, size_t bytes, unsigned shift)
+{
+	(void)where, (void)bytes, (void)shift;
+	return hugetlb_says;
+}
+
 static struct hk_arena *make(size_t supers, unsigned populate, unsigned flags)
 {
 	struct hak_arena_options o = {.size_bytes = sizeof(o), .initial_bytes = supers << HK_SUPER_SHIFT,
@@ -331,6 +354,73 @@ static void test_child_counts_anew(void **state)
 	hak_arena_destroy(handle(arena));
 }
 
+/* ---- memory that an arena is just getting ---- */
+
+enum { SPANS = 40 };
+static void *spans[2 * SPANS];
+
+/* Spans that go on in the next SuperSlab, spans that grow, and some SuperSlabs. */
+static void malloc_takes(void)
+{
+	for (unsigned i = SPANS; i < 2 * SPANS; i++)
+		spans[i] = hak_malloc((20 + i % 12) * HK_CHUNK_BYTES);
+	for (unsigned i = 0; i < SPANS; i++)
+		spans[i] = hak_realloc(spans[i], (i % 2 ? 3 : 6) * HK_SUPER_BYTES);
+}
+
+/* The lender's searches for free neighbours. */
+static void test_not_malloc_s_any_more(void **state)
+{
+	(void)state;
+	unit_start("HAKMEM_STARTER_MIB=0");
+	for (unsigned i = 0; i < SPANS; i++)
+		spans[i] = hak_malloc((i % 2 ? 20 * HK_CHUNK_BYTES : 2 * HK_SUPER_BYTES));
+	meanwhile = malloc_takes;
+	struct hk_arena *arena = make(16, HAK_POPULATE_NOW, 0);
+	meanwhile = NULL;
+	for (unsigned i = 0; i < 2 * SPANS; i++) {
+		size_t bytes = hak_malloc_usable_size(spans[i]);
+		for (size_t at = 0; at < bytes; at += HK_CHUNK_BYTES)
+			assert_null(hak_arena_owner((char *)spans[i] + at));
+		hak_free(spans[i]);
+	}
+	audit_lent(arena);
+	unit_audit();
+	assert_int_equal(hak_arena_destroy(handle(arena)), 0);
+	unit_audit();
+}
+
+/* The kernel's pool is empty while the arena is made, and has pages later. */
+static void test_hugetlb_batches_pass_it_by(void **state)
+{
+	void *p[80];
+	(void)state;
+	unit_start("HAKMEM_STARTER_MIB=0 HAKMEM_HUGE=hugetlb");
+	hugetlb_says = 0;
+	for (unsigned i = 0; i < 48; i++)
+		p[i] = hak_malloc(HK_SUPER_BYTES);
+	assert_true(POOL->hugetlb_supers >= 32);
+	hugetlb_says = -ENOMEM;
+	unsigned n = 48;
+	do
+		p[n++] = hak_malloc(HK_SUPER_BYTES);
+	while (hk_super_at(hk_super_index(p[n - 1]))->flags & HK_SUPER_HUGETLB);
+	struct hk_arena *arena = make(16, 0, 0);
+	hak_free(p[--n]); /* in front of the arena's */
+	hak_malloc_trim(0);
+	hugetlb_says = 0;
+	POOL->hugetlb_refused_ms = 0;
+	for (unsigned i = 0; i < 8; i++) {
+		p[n] = hak_malloc(HK_SUPER_BYTES);
+		assert_null(hak_arena_owner(p[n++]));
+	}
+	audit_lent(arena);
+	assert_int_equal(hak_arena_destroy(handle(arena)), 0);
+	while (n)
+		hak_free(p[--n]);
+	unit_audit();
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest cases[] = {
@@ -345,6 +435,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_child_of_a_pushed_one),
 		cmocka_unit_test(test_child_finds_locks),
 		cmocka_unit_test(test_child_counts_anew),
+		cmocka_unit_test(test_not_malloc_s_any_more),
+		cmocka_unit_test(test_hugetlb_batches_pass_it_by),
 	};
 	return unit_main(argc, argv, cases, COUNT_OF(cases));
 }
