@@ -6,6 +6,7 @@
 #include "numa/node.h"
 
 #define STARTER_STEP 4u   /* chunks committed at once among the starters: 256 KiB */
+#define STEPS_END ((size_t)8 << 20) /* bytes committed so */
 #define PROBES 16u        /* SuperSlabs of one bucket looked at for a run of several chunks */
 #define PROBES_CROSSING 64u /* ... in all, for two beside each other */
 #define CROSS_MAX 44u     /* chunks of a span that may; a longer one fills its two well */
@@ -190,13 +191,16 @@ static bool make_chunked(struct hk_pool *pool, size_t index)
 	return true;
 }
 
-/* Commits the next chunks of the starters; false: they are all committed, or memory is exhausted. */
+/* Commits the next chunks of the starters; false: they are all committed, or memory is exhausted, or the process is no
+ * small one any more: then it takes SuperSlabs, of which the region commits many at once. */
 static bool starter_grow(struct hk_pool *pool, unsigned count)
 {
 	if (pool->arena)
 		return false;
 	size_t have = hk_region.stripe[hk_pool_index(pool)].committed_bytes;
 	unsigned at = (unsigned)(have >> HK_CHUNK_SHIFT) % HK_SUPER_CHUNKS;
+	if (!at && have >= STEPS_END && !hk_region_is_strict() && !hk_load(&hk_region.locked))
+		return false;
 	size_t step = hk_min(hk_align_up(count, STARTER_STEP), HK_SUPER_CHUNKS - at);
 	return have < hk_stripe_starters(hk_pool_index(pool)) && hk_starters_extend_locked(pool, (unsigned)step);
 }
@@ -339,7 +343,7 @@ void hk_pool_chunks_free(struct hk_pool *pool, void *p, unsigned count)
 	hk_lock(&pool->lock);
 	uint32_t code = hk_super_at(hk_super_index(p))->code[hk_chunk_index(p)];
 	bool span = hk_code_kind(code) == HK_CODE_SPAN;
-	HK_CHECK(hk_code_kind(code) != HK_CODE_FREE && (!span || hk_code_count(code) == count), "chunks freed twice", p);
+	HK_CHECK(count && (!span || hk_code_count(code) == count), "chunks freed twice", p); /* it was looked up without the lock */
 	if (span)
 		pool->span_chunks -= count;
 	span_give(pool, hk_super_index(p), hk_chunk_index(p), count);

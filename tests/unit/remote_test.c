@@ -308,7 +308,7 @@ static void nothing_is_lost(void **state)
 	} live[LIVE];
 	struct hk_heap *heaps[HEAPS];
 	uint64_t seed = 21;
-	unit_start(NULL);
+	unit_start("HAKMEM_STARTER_MIB=4");
 	for (unsigned i = 0; i < HEAPS; i++)
 		heaps[i] = unit_heap();
 	for (unsigned n = 0; n < 200000; n++) {
