@@ -6,7 +6,7 @@
 #include "numa/node.h"
 
 #define STARTER_STEP 4u   /* chunks committed at once among the starters: 256 KiB */
-#define STEPS_END ((size_t)8 << 20) /* bytes committed so */
+#define STEPS_END HK_SUPER_BYTES /* committed so */
 #define PROBES 16u        /* SuperSlabs of one bucket looked at for a run of several chunks */
 #define PROBES_CROSSING 64u /* ... in all, for two beside each other */
 #define CROSS_MAX 44u     /* chunks of a span that may; a longer one fills its two well */

@@ -3,7 +3,8 @@
 #include "base/check.h"
 #include "observe/options.h"
 
-#define GROW_EXTRA_MAX 32u /* SuperSlabs committed beyond need, to save calls */
+#define GROW_EXTRA_MAX 32u /* SuperSlabs committed beyond need, to save calls ... */
+#define AHEAD 3u           /* ... and at most as many times what there is */
 
 HK_INLINE uint64_t *word_of(uint64_t *bits, size_t index)
 {
@@ -147,7 +148,7 @@ bool hk_supers_grow_locked(struct hk_pool *pool, size_t end, size_t extra)
 	size_t first = hk_stripe_first(stripe), have = hk_stripe_end(stripe);
 	if (end <= have)
 		return true;
-	extra = hk_min(extra, have - first);
+	extra = hk_min(extra, AHEAD * (have - first));
 	if (hk_region_is_strict() || hk_load(&hk_region.locked))
 		extra = 0;
 	if (hk_stripe_extend(stripe, (end + extra - have) << HK_SUPER_SHIFT)) {

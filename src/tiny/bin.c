@@ -25,6 +25,7 @@
 #define CARVE_BYTES 16384u
 #define BIN_FIRST_BYTES 6144u      /* cap of a class to begin with */
 #define BIN_MAX_BYTES (8u << 20)   /* and at most, on loan */
+#define SELDOM_CAPS 32u            /* a bin that runs over once in so many caps of frees is large enough */
 #define EMPTY_CHUNKS_MAX 8u       /* kept in a heap: a class's slabs come and go */
 #define EVEN_BYTES 16384u          /* a class of which as many blocks are taken as freed is counted after so many, ... */
 #define EVEN_BLOCKS 64u            /* ... though its bin might be over its cap by then, ... */
@@ -543,11 +544,13 @@ bool hk_bin_spent(struct hk_heap *heap, unsigned c)
 	if (cs->draining && !heap->bins[c].pops)
 		return false;
 	cs->draining = HK_DRAINS_NOT;
+	cs->frees += (uint32_t)hk_min(cs->grant - heap->bins[c].budget, INT32_MAX - cs->frees);
 	if (n > cs->cap - cs->cap / 8) {
-		/* Grows where it runs over and empty in turn; a program that only frees needs no more. */
-		if (!cs->refills || !grow(heap, c))
+		/* Grows where it runs over and empty in turn, and often: a length that wanders needs the square of the cap to
+		 * run over. A program that only frees needs no more. */
+		if (!cs->refills || cs->frees / SELDOM_CAPS > cs->cap || !grow(heap, c))
 			return false;
-		cs->refills = 0;
+		cs->refills = cs->frees = 0;
 		if (n > cs->cap - cs->cap / 8)
 			return false;
 	}
@@ -570,7 +573,7 @@ void hk_bin_overflow(struct hk_heap *heap, unsigned c)
 	struct hk_bin *bin = &heap->bins[c];
 	bool drains = !bin->pops; /* nothing was taken meanwhile: the program frees */
 	uint32_t n = hk_bin_length(heap, c), keep = drains ? 0 : cs->cap / 2, others;
-	cs->refills = 0;
+	cs->refills = cs->frees = 0;
 	heap->count.bin_flushed++;
 	/* Of a long list the newest go, whose links are in the first cache: cold ones are read at the latency of memory,
 	 * one after the other. Now and then all of it is walked nevertheless, to see that it has its length. */

@@ -77,6 +77,7 @@ struct hk_class_state {
 	uint32_t slabs;        /* [L:heap] of this class */
 	uint32_t shared_bytes; /* [L:heap] taken from the shared heap and not sent back, about; 0 only before the first */
 	uint32_t shed;         /* [L:heap] newest blocks flushed since all of the bin was walked */
+	uint32_t frees;        /* [O] counted since the bin was cut or its cap grew */
 	bool used;             /* [L:heap] refilled or flushed since the last tick */
 	uint8_t draining;      /* [O] enum hk_draining */
 	bool even;             /* [O] as many were taken as freed under the last budget */

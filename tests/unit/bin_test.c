@@ -331,6 +331,36 @@ static void caps_grow_up_to_the_ceiling(void **state)
 	unit_audit();
 }
 
+/* Over its cap once in more than 32 caps of frees, or twice in fewer. */
+static void what_seldom_runs_over_does_not_grow(void **state)
+{
+	(void)state;
+	struct hk_heap *heap = begin(NULL);
+	const struct hk_class_state *cs = &heap->classes[3];
+	unit_take(blocks, 400, 64);
+	unit_give(blocks, 400);
+	for (unsigned often = 0; often < 2; often++) {
+		unit_take(blocks, 2000, 64); /* empties it */
+		unit_give(blocks, 2000);
+		hk_bin_quiet(heap, 3);
+		uint32_t cap = cs->cap;
+		uint64_t cuts = heap->count.bin_flushed;
+		assert_int_equal(cap, 96);
+		for (unsigned round = 0; round < (often ? 31 : 33) * cap; round++) {
+			unit_take(blocks, 1, 64);
+			unit_give(blocks, 1);
+		}
+		assert_true(cs->refills);
+		assert_int_equal(cs->cap, cap);
+		unit_take(blocks, 3 * cap, 64);
+		unit_give(blocks, 3 * cap / 2);
+		assert_int_equal(cs->cap, often ? 2 * cap : cap);
+		assert_true(often || heap->count.bin_flushed > cuts);
+		unit_give(blocks + 3 * cap / 2, 3 * cap - 3 * cap / 2);
+	}
+	unit_audit();
+}
+
 static void what_is_above_is_borrowed(void **state)
 {
 	(void)state;
@@ -554,6 +584,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(an_even_class_is_counted_seldom),
 		cmocka_unit_test(large_blocks_too),
 		cmocka_unit_test(caps_grow_up_to_the_ceiling),
+		cmocka_unit_test(what_seldom_runs_over_does_not_grow),
 		cmocka_unit_test(what_is_above_is_borrowed),
 		cmocka_unit_test(loans_fit_the_machine),
 		cmocka_unit_test(loans_are_shared),
