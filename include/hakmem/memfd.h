@@ -5,7 +5,8 @@
  *          fd (SCM_RIGHTS, or inherited), `where`, `bytes`  -->
  *
  * One process allocates and frees, the others read and write what it tells them of. The file can't shrink or grow.
- * A fork's child has none of the memory until it calls hak_memfd_map, and allocates nothing in it then either.
+ * A fork's child has none of the memory until it calls hak_memfd_map, and allocates nothing in it then either; until then
+ * nothing of it may be touched there, by free() neither.
  * Errors: 0 or a negative errno.
  */
 #ifndef HAKMEM_MEMFD_H

@@ -95,8 +95,12 @@ private:
 
 	bool do_is_equal(const std::pmr::memory_resource &other) const noexcept override
 	{
+#ifdef __cpp_rtti
 		auto *same = dynamic_cast<const arena_resource *>(&other);
 		return same && same->arena_ == arena_;
+#else
+		return this == &other; // it can't be seen whose the other is
+#endif
 	}
 
 	hak_arena *arena_ = nullptr;

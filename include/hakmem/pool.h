@@ -53,7 +53,8 @@ struct hak_pool_options {
  * until the pool is destroyed: it can't be reset or destroyed before. */
 int hak_pool_create(const struct hak_pool_options *options, hak_pool **out);
 
-/* Gives the memory back, objects that are in use too. -EINVAL: no pool, or destroyed before. */
+/* Gives the memory back, objects that are in use too. -EINVAL: no pool, or destroyed before; -EBUSY, and nothing changed:
+ * something else is attached to the arena that the pool made, or a thread has it pushed. */
 int hak_pool_destroy(hak_pool *pool);
 
 /* One object; NULL and ENOBUFS. */

@@ -14,8 +14,13 @@ extern void throw_bad_alloc(void) __asm__("_ZSt17__throw_bad_allocv") __attribut
  * sees it (a library that was loaded RTLD_LOCAL). */
 static void *cxx_function(void *bound, const char *name, const void *caller)
 {
-	void *p = bound ? bound : hk_os_symbol(name, false);
-	return p ? p : hk_os_symbol_at(caller, name);
+	if (bound)
+		return bound;
+	struct hk_heap *pushed = hk_heap_own_begin(); /* a name that is not found is a text that the loader keeps */
+	void *p = hk_os_symbol(name, false);
+	p = p ? p : hk_os_symbol_at(caller, name);
+	hk_heap_own_end(pushed);
+	return p;
 }
 
 static handler current_handler(const void *caller)
@@ -55,8 +60,10 @@ HK_COLD static void *new_failed(size_t size, size_t align, const void *caller)
  * our throwing new. Without it there is no handler either. */
 static void *next_function(const char *name, const void *own, const void *caller)
 {
+	struct hk_heap *pushed = hk_heap_own_begin();
 	void *next = hk_os_symbol(name, true);
 	next = next ? next : hk_os_symbol_at(caller, name);
+	hk_heap_own_end(pushed);
 	return next == own ? NULL : next;
 }
 

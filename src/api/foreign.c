@@ -20,7 +20,9 @@ static void *next_function(const char *name, const void *p)
 	if (hk_region.base &&
 	    (uintptr_t)p - hk_region.base < (size_t)hk_region.stripes << hk_region.stripe_shift)
 		hk_fatal("free of a pointer that is no live block", p);
+	struct hk_heap *pushed = hk_heap_own_begin();
 	void *f = hk_options.foreign == HK_FOREIGN_ABORT ? NULL : hk_os_symbol(name, true);
+	hk_heap_own_end(pushed);
 	if (!f)
 		hk_fatal("free or realloc of a pointer that is not ours", p);
 	if (!__atomic_exchange_n(&said, true, __ATOMIC_RELAXED))

@@ -57,8 +57,8 @@ static int make_file(const char *name, size_t bytes, unsigned shift)
 static bool is_such_file(const struct hak_memfd *m)
 {
 	struct stat st;
-	int seals = hk_sys_fcntl(m->fd, F_GET_SEALS, 0);
-	return m->bytes && (uintptr_t)m->where % SUPER == 0 && seals >= 0 && seals & F_SEAL_SHRINK &&
+	int seals = m ? hk_sys_fcntl(m->fd, F_GET_SEALS, 0) : -1;
+	return seals >= 0 && m->bytes && (uintptr_t)m->where % SUPER == 0 && seals & F_SEAL_SHRINK &&
 	       !fstat(m->fd, &st) && (size_t)st.st_size == m->bytes;
 }
 
@@ -134,11 +134,11 @@ static int make(const struct hak_arena_options *o, unsigned shift, struct hak_me
 
 HK_EXPORT int hak_arena_memfd(const struct hak_arena_options *options, hak_arena **out, struct hak_memfd *memfd)
 {
-	unsigned shift = options->pages == HAK_PAGES_HUGETLB_2M ? 21 : options->pages == HAK_PAGES_HUGETLB_1G ? 30 : 0;
 	struct hak_memfd m;
-	int rc = check(options);
+	int rc = options && out && memfd ? check(options) : -EINVAL;
 	if (rc)
 		return rc;
+	unsigned shift = options->pages == HAK_PAGES_HUGETLB_2M ? 21 : options->pages == HAK_PAGES_HUGETLB_1G ? 30 : 0;
 	rc = make(options, shift, &m);
 	if (rc && shift && !(options->flags & HAK_ARENA_STRICT))
 		rc = make(options, 0, &m);

@@ -153,8 +153,11 @@ HK_NOINLINE static struct cache *cache_slow(struct hak_pool *pool)
 	}
 	cache = claim_locked(pool, me);
 	hk_unlock(&lock);
-	if (cache)
+	if (cache) {
+		struct hk_heap *pushed = hk_heap_own_begin();
 		pthread_setspecific(exit_key, pool); /* any value; may allocate */
+		hk_heap_own_end(pushed);
+	}
 	return cache;
 }
 
@@ -488,25 +491,32 @@ HK_EXPORT int hak_pool_create(const struct hak_pool_options *options, hak_pool *
 }
 
 /* Takes POOL out of the list; false: it was not there. */
-static bool unlist(struct hak_pool *pool)
+/* The program may have got hold of the arena that the pool made, by hak_arena_owner. */
+static bool arena_is_used(const struct hak_pool *pool)
+{
+	const struct hk_arena *arena = (const struct hk_arena *)pool->arena;
+	return pool->own_arena && (hk_load(&arena->attached) > 1 || hk_load(&arena->pushed));
+}
+
+static int unlist(struct hak_pool *pool)
 {
 	struct hak_pool **at = &pools;
 	lock_pools();
 	while (*at && *at != pool)
 		at = &(*at)->next;
-	bool found = *at != NULL;
-	if (found)
+	int rc = !*at ? -EINVAL : arena_is_used(pool) ? -EBUSY : 0;
+	if (!rc)
 		*at = pool->next;
 	hk_unlock(&lock);
-	return found;
+	return rc;
 }
 
 HK_EXPORT int hak_pool_destroy(hak_pool *pool)
 {
-	if (!unlist(pool))
-		return -EINVAL;
-	unmake(pool);
-	return 0;
+	int rc = unlist(pool);
+	if (!rc)
+		unmake(pool);
+	return rc;
 }
 
 HK_EXPORT int hak_pool_stats(hak_pool *pool, struct hak_pool_stats *stats)

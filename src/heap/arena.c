@@ -48,7 +48,7 @@ struct hk_arena *hk_arena_new(bool single)
 		return NULL;
 	memset(&arena->pool.lent, 0, sizeof(arena->pool.lent));
 	arena->one = NULL;
-	arena->pool.lost = arena->absent = arena->kept = arena->touching = false;
+	arena->pool.lost = arena->absent = arena->kept = arena->touching = arena->inlined = false;
 	arena->attached = arena->pushed = 0;
 	arena->released = NULL;
 	hk_store_rel(&arena->life, arena->life + 1);
@@ -355,13 +355,13 @@ void hk_arena_end(struct hk_arena *arena)
 
 /* ---- fork ---- */
 
-/* Where a heap that HOME has pushed is not its own any more, malloc goes back to what came before. */
+/* Where a heap that HOME has pushed is not its own any more, or gives out nothing, malloc goes back to what came before. */
 static void cut_pushes(struct hk_heap *home)
 {
 	if (!hk_heap_is_born(home) || hk_heap_ordinary() != home)
 		return;
 	for (uint32_t i = 0; i < home->pushes; i++)
-		if (home->pushed[i]->home != home) {
+		if (home->pushed[i]->home != home || home->pushed[i]->pool->lost) {
 			home->pushes = i;
 			hk_heap_tls = i ? home->pushed[i - 1] : home;
 		}
@@ -406,6 +406,8 @@ void hk_arenas_repair(struct hk_heap *home, bool alone)
 		}
 		for (struct hk_heap *heap = arena->heaps; heap; heap = heap->arena_next) {
 			bool mine = heap->home == home;
+			if (mine && alone && arena->inlined && !heap->busy && !heap->lock.owner)
+				repair_one(arena, true); /* whose it is is known from calls: another thread may have had it since */
 			if (mine ? !heap->lock.owner || hk_lock_is_mine(&heap->lock) : !alone)
 				continue;
 			bool whole = !heap->lock.owner && !heap->busy;

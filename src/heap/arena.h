@@ -27,6 +27,7 @@ struct hk_arena {
 	uint32_t pushed;         /* [A] times that threads have it pushed */
 	bool kept;               /* [C] made from what the program gave */
 	bool absent;             /* [C] its memory is not mapped in a forked child */
+	bool inlined;            /* [A] a program has the cache of `one` */
 	bool touching;           /* [C] by the thread below, until it is joined */
 	bool touch_stop;         /* [A] */
 	pthread_t toucher;

@@ -24,10 +24,12 @@ int hk_arena_touch(struct hk_arena *arena)
 	arena->touch_stop = false;
 	arena->pool.lent.touched = true;
 	uint64_t mine = hk_os_signals_block(); /* the program's handlers are not for the new thread */
+	struct hk_heap *pushed = hk_heap_own_begin(); /* glibc keeps a thread's memory for the next one */
 	int rc = pthread_create(&arena->toucher, NULL, run, arena);
+	hk_heap_own_end(pushed);
 	hk_os_signals_set(mine);
 	arena->touching = !rc;
-	return -rc;
+	return rc ? -ENOMEM : 0;
 }
 
 void hk_arena_touch_end(struct hk_arena *arena)

@@ -281,6 +281,6 @@ void hk_heap_follow(struct hk_heap *heap)
 	if (heap->drift < DRIFT_CALLS)
 		return;
 	heap->drift = DRIFT_CALLS;
-	if (hk_heap_tls == heap && hk_os_clock_ms() - heap->drift_since_ms >= DRIFT_MS)
+	if (hk_heap_tls == heap && !heap->pushes && hk_os_clock_ms() - heap->drift_since_ms >= DRIFT_MS)
 		hk_heap_move(heap, node);
 }

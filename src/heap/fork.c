@@ -84,10 +84,8 @@ HK_COLD static void repair(void)
 	uint32_t made = hk_min(hk_heaps_made, HK_HEAPS_MAX);
 	bool alone = hk_os_is_first_thread();
 	if (hk_heap_is_born(me) && me->home) { /* pushed: hk_arenas_repair looks at the arena's heap */
-		if (me->lock.owner && !hk_lock_is_mine(&me->lock)) {
-			hk_heap_tls = me->home;
-			me->home->pushes = 0;
-		}
+		if (me->lock.owner && !hk_lock_is_mine(&me->lock))
+			hk_heap_tls = me->home; /* what is still its own stays pushed */
 		me = me->home;
 	}
 	if (hk_heap_is_born(me) && me->lock.owner && !hk_lock_is_mine(&me->lock)) {

@@ -73,6 +73,7 @@ static struct hak_uring *make(struct io_uring *ring, const struct hak_uring_opti
 	u->most = most;
 	u->buffer_bytes = o->buffer_bytes ? o->buffer_bytes : HK_GIB;
 	u->own_table = !(o->flags & HAK_URING_TABLE_READY);
+	u->table_first = u->first;
 	if (madvise(u->map, map_bytes, MADV_WIPEONFORK)) {
 		munmap(u, HEAD_BYTES + map_bytes);
 		return NULL;
@@ -99,9 +100,10 @@ static int make_table(const struct hak_uring *u)
 	return 0;
 }
 
-static void drop_table(const struct hak_uring *u)
+/* Not with others' buffers in it: it ends with the last attachment, or, where slots are the program's, with the ring. */
+static void leave_table(struct hak_uring *u)
 {
-	if (u->own_table)
+	if (u->own_table && !hk_uring_table_passed_on(u) && !u->table_first)
 		io_uring_unregister_buffers(u->ring);
 }
 
@@ -116,7 +118,7 @@ static void undo(struct hak_uring *u)
 	}
 	if (rc)
 		return;
-	drop_table(u);
+	leave_table(u);
 	hk_uring_unwatch(u);
 	end(u);
 }
@@ -172,7 +174,7 @@ HK_URING_API int hak_uring_detach(hak_uring *u)
 		return hk_uring_fail(rc, "requests use %u buffers: reap completions and call again", u->unconfirmed);
 	if (rc)
 		return rc;
-	drop_table(u);
+	leave_table(u);
 	hk_uring_unwatch(u);
 	end(u);
 	return 0;

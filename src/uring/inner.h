@@ -72,7 +72,8 @@ struct hak_uring {
 	uint32_t pbuf_rings;
 	uint64_t old_groups;       /* of those below 64, a bit each: destroyed once */
 	uint64_t bytes;
-	bool own_table;            /* [C] */
+	bool own_table;            /* the ring's table is this library's, and goes with it, ... */
+	uint32_t table_first;      /* ... if it has no slots of the program's: those before this one */
 	bool detaching;
 };
 
@@ -84,6 +85,9 @@ int hk_uring_fail(int error, const char *format, ...) __attribute__((format(prin
 void *hk_uring_memory(size_t bytes);
 int hk_uring_watch(struct hak_uring *uring, hak_arena *arena);
 void hk_uring_unwatch(struct hak_uring *uring);
+
+/* watch.c: hands the ring's table on to another attachment of the same ring; false: there is none. */
+bool hk_uring_table_passed_on(struct hak_uring *uring);
 
 /* table.c: registers all that waits; 0 or an error with its message. */
 int hk_uring_register(struct hak_uring *uring);

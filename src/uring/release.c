@@ -79,6 +79,12 @@ static int remove_some(struct hak_uring *u)
 	uint32_t left = u->used - u->removed;
 	int rc = io_uring_register_buffers_update_tag(u->ring, u->first + u->removed, none, tags,
 						      left < BATCH ? left : BATCH);
+	if (rc == -ENXIO) { /* no table: the program unregistered it, and what it confirmed is gone */
+		take_confirmations(u);
+		u->removed = u->unconfirmed ? u->removed : u->used;
+	}
+	if (u->removed == u->used)
+		return 0;
 	if (rc <= 0)
 		return hk_uring_fail(rc ? rc : -EIO, "the kernel did not empty slot %u (error %d): %s",
 				     u->first + u->removed, -rc,

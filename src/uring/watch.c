@@ -94,6 +94,21 @@ int hk_uring_watch(struct hak_uring *uring, hak_arena *arena)
 	return rc;
 }
 
+bool hk_uring_table_passed_on(struct hak_uring *uring)
+{
+	struct hak_uring *to = NULL;
+	lock_lists();
+	for (struct hk_watched *w = lists; w && !to; w = w->next)
+		for (to = w->urings; to && (to == uring || to->ring != uring->ring);)
+			to = to->next;
+	if (to) {
+		to->own_table = true;
+		to->table_first = uring->table_first;
+	}
+	unlock_lists();
+	return to != NULL;
+}
+
 void hk_uring_unwatch(struct hak_uring *uring)
 {
 	struct hk_watched *w = uring->watched, **at = &lists;

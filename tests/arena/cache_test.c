@@ -271,6 +271,41 @@ static void after_fork(void)
 	end();
 }
 
+/* The thread that the library knows of forks while another one, which it was handed to and which made no call, is between
+ * two stores of the inline way. */
+static void *live[50000];
+
+static void child_frees_all(void)
+{
+	size_t i;
+
+	for (i = 0; i < COUNT_OF(live); i++)
+		hak_arena_free(arena, live[i]);
+}
+
+static void between_two_stores(void)
+{
+	struct hak_arena_bin *bin;
+	void *block;
+	size_t i;
+
+	make(64);
+	if (!cache)
+		return end();
+	for (i = 0; i < COUNT_OF(live); i++)
+		live[i] = hak_arena_alloc(arena, 64);
+	for (i = COUNT_OF(live) - 50; i < COUNT_OF(live); i++) {
+		hak_arena_free(arena, live[i]);
+		live[i] = NULL;
+	}
+	bin = hak_arena_cache_bin(cache, 64);
+	block = bin->head;
+	bin->head = *(void **)block; /* popped, not counted */
+	in_child(child_frees_all, "child of a fork between two stores");
+	bin->head = block;
+	end();
+}
+
 /* ---- sizes that are wrong ---- */
 
 static const struct {
@@ -318,7 +353,8 @@ int main(int argc, char **argv)
 {
 	static const struct test_part parts[] = {
 		{"sizes", sizes}, {"by_calls", by_calls}, {"none", none}, {"runs_over", runs_over},
-		{"mixed", mixed}, {"after_fork", after_fork}, {"right_sizes", right_sizes}, {"wrong_sizes", wrong_sizes},
+		{"mixed", mixed}, {"after_fork", after_fork}, {"between_two_stores", between_two_stores},
+		{"right_sizes", right_sizes}, {"wrong_sizes", wrong_sizes},
 	};
 
 	if (argc == 3) {

@@ -4,6 +4,8 @@
 #define _GNU_SOURCE
 #include "arena.h"
 
+#include <hakmem/memfd.h>
+
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -421,6 +423,49 @@ static void fork_while_pushed(void)
 	CHECK(hak_arena_pop() == 0 && hak_arena_destroy(arena) == 0, "destroy");
 }
 
+/* An arena that the child lacks: malloc goes back to its own there. */
+static void child_has_malloc(void)
+{
+	void *p = test_malloc(100);
+
+	CHECK(p && hak_arena_owner(p) != arena, "malloc(100) = %p in the child", p);
+}
+
+static void fork_while_memfd_pushed(void)
+{
+	struct hak_memfd memfd;
+
+	CHECK(hak_arena_memfd(OPTIONS(.initial_bytes = 4 * SUPER), &arena, &memfd) == 0, "memfd");
+	CHECK(hak_arena_push(arena) == 0, "push");
+	test_free(test_malloc(100));
+	in_child(child_has_malloc, "child of a thread that pushed an arena on a memfd");
+	CHECK(hak_arena_pop() == 0 && hak_arena_destroy(arena) == 0 && hak_memfd_unmap(&memfd) == 0, "destroy");
+}
+
+/* ---- what libc keeps ---- */
+
+/* Nothing that libc allocates for a call of ours is in the arena that is pushed. */
+static void libc_keeps_nothing_here(void)
+{
+	struct hak_pool_options o = {.size_bytes = sizeof(o), .object_bytes = 64, .count = 1000};
+	hak_arena *second;
+	hak_pool *pool;
+	pthread_key_t key[40];
+	unsigned i;
+
+	for (i = 0; i < COUNT_OF(key); i++) /* more than a thread has room for in itself */
+		CHECK(pthread_key_create(&key[i], NULL) == 0, "key");
+	arena = arena_make(OPTIONS(.name = "pushed"));
+	CHECK(hak_pool_create(&o, &pool) == 0, "pool");
+	CHECK(hak_arena_push(arena) == 0, "push");
+	hak_pool_put(pool, hak_pool_get(pool));
+	second = arena_make(OPTIONS(.initial_bytes = SUPER, .populate = HAK_POPULATE_BACKGROUND));
+	CHECK(arena_stats(arena).used_bytes == 0, "%llu bytes in the pushed arena",
+	      (unsigned long long)arena_stats(arena).used_bytes);
+	CHECK(hak_arena_pop() == 0 && hak_arena_destroy(second) == 0 && hak_arena_destroy(arena) == 0, "destroy");
+	CHECK(hak_pool_destroy(pool) == 0, "pool");
+}
+
 /* ---- signals ---- */
 
 static atomic_uint handled, refused;
@@ -476,6 +521,7 @@ int main(int argc, char **argv)
 		{"ends_while_pushed", ends_while_pushed}, {"destroy_while_pushed", destroy_while_pushed},
 		{"fork_counts_pushes", fork_counts_pushes}, {"single_owner", single_owner}, {"single_owner_pushed", single_owner_pushed},
 		{"fork_under_load", fork_under_load}, {"fork_while_pushed", fork_while_pushed},
+		{"fork_while_memfd_pushed", fork_while_memfd_pushed}, {"libc_keeps_nothing_here", libc_keeps_nothing_here},
 		{"signal_handlers", signal_handlers},
 	};
 

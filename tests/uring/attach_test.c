@@ -247,13 +247,55 @@ static void test_shared_table(void)
 	IS(hak_uring_buffer(a, q, 100, &index), 0);
 	CHECK(index == 1, "index %u", index);
 	IS(hak_uring_buffer(a, p, 100, &index), -EFAULT);
+	DETACH(a); /* who made the table goes first */
+	IS(hak_arena_destroy(one), 0);
+	round_trip(&ring, b, two, fd, 65536, 3);
 	DETACH(b);
 	IS(hak_arena_destroy(two), 0);
-	round_trip(&ring, a, one, fd, 65536, 3);
-	DETACH(a);
-	IS(hak_arena_destroy(one), 0);
+	IS(hk_fixed(&ring, true, fd, own, 4096, 0, 0), 4096); /* still the program's own buffer */
 	io_uring_queue_exit(&ring);
 	close(fd);
+}
+
+/* Attached and detached in all orders; what they made goes with the last, so the next one makes a table again. */
+static void test_any_order(void)
+{
+	enum { ARENAS = 3 };
+	static const unsigned orders[][ARENAS] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {2, 1, 0}, {1, 2, 0}, {2, 0, 1}};
+	struct io_uring ring;
+	int fd = hk_file(MIB, NULL);
+	hk_ring(&ring, 8, 0);
+	for (unsigned n = 0; n < sizeof(orders) / sizeof(*orders); n++) {
+		hak_arena *arena[ARENAS];
+		hak_uring *u[ARENAS];
+		for (unsigned i = 0; i < ARENAS; i++) {
+			struct hak_uring_options o = {sizeof(o), 10 * i, i ? 10 : 10 * ARENAS, i ? HAK_URING_TABLE_READY : 0, 0};
+			arena[i] = hk_arena(4 * MIB, 0, 0);
+			IS(hak_uring_attach(arena[i], &ring, &o, &u[i]), 0);
+		}
+		for (unsigned i = 0; i < ARENAS; i++) {
+			for (unsigned k = i; k < ARENAS; k++)
+				round_trip(&ring, u[orders[n][k]], arena[orders[n][k]], fd, 65536, k);
+			DETACH(u[orders[n][i]]);
+			IS(hak_arena_destroy(arena[orders[n][i]]), 0);
+		}
+	}
+	io_uring_queue_exit(&ring);
+	close(fd);
+}
+
+/* The program unregisters the table itself: the arena is not stuck. */
+static void test_table_taken_away(void)
+{
+	struct io_uring ring;
+	hak_uring *u;
+	hak_arena *arena = hk_arena(4 * MIB, 0, 0);
+	hk_ring(&ring, 8, 0);
+	IS(hak_uring_attach(arena, &ring, NULL, &u), 0);
+	IS(io_uring_unregister_buffers(&ring), 0);
+	DETACH(u);
+	IS(hak_arena_destroy(arena), 0);
+	io_uring_queue_exit(&ring);
 }
 
 /* Inside hak_arena_push nothing of this library may come from the arena, or be lost with it. */
@@ -294,6 +336,8 @@ int main(void)
 	test_mixed_pages();
 	test_many_rings();
 	test_shared_table();
+	test_any_order();
+	test_table_taken_away();
 	test_pushed();
 	return 0;
 }
