@@ -2,6 +2,7 @@
  * where that fails does what libstdc++'s own does: the new_handler, then std::bad_alloc. */
 #include "api/api.h"
 #include "base/check.h"
+#include "heap/process.h"
 #include "tiny/tiny_slow.h"
 
 typedef void (*handler)(void);

@@ -16,6 +16,21 @@ bool hk_process_init(void);
 /* Changes the calling thread's heap HEAP, which is not busy, for one of pool NODE. The one it has now. */
 struct hk_heap *hk_heap_move(struct hk_heap *heap, unsigned node);
 
+/* Between the two the calling thread's malloc is not an arena's: around what libc allocates for itself and keeps. */
+HK_INLINE struct hk_heap *hk_heap_own_begin(void)
+{
+	struct hk_heap *pushed = hk_heap_tls == hk_home_tls ? NULL : hk_heap_tls;
+	if (pushed)
+		hk_heap_tls = hk_home_tls;
+	return pushed;
+}
+
+HK_INLINE void hk_heap_own_end(struct hk_heap *pushed)
+{
+	if (pushed)
+		hk_heap_tls = pushed;
+}
+
 /* Gives HEAP the tag and the mask that heaps of its pool have. */
 void hk_heap_tag(struct hk_heap *heap);
 

@@ -261,21 +261,6 @@ HK_INLINE struct hk_heap *hk_heap_ordinary(void)
 	return hk_home_tls;
 }
 
-/* Between the two the calling thread's malloc is not an arena's: around what libc allocates for itself and keeps. */
-HK_INLINE struct hk_heap *hk_heap_own_begin(void)
-{
-	struct hk_heap *pushed = hk_heap_tls == hk_home_tls ? NULL : hk_heap_tls;
-	if (pushed)
-		hk_heap_tls = hk_home_tls;
-	return pushed;
-}
-
-HK_INLINE void hk_heap_own_end(struct hk_heap *pushed)
-{
-	if (pushed)
-		hk_heap_tls = pushed;
-}
-
 /* True if HEAP is the calling thread's, ordinary or in an arena. */
 HK_INLINE bool hk_heap_is_mine(const struct hk_heap *heap)
 {
