@@ -221,6 +221,7 @@ struct hk_heap *hk_heap_birth(void)
 	heap = obtain(hk_node_here());
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	being_born = false;
+	errno = saved;
 	if (!heap)
 		return NULL;
 	heap->count.heap_births++;

@@ -9,6 +9,7 @@
  * there deadlocks against a getline in another thread. That it is a child is seen by a word that
  * the kernel wipes (also after _Fork and clone, which run no handlers); a vfork child shares
  * memory, sees the word, and goes on as its parent. */
+#include <errno.h>
 #include <pthread.h>
 
 #include "heap/process.h"
@@ -107,13 +108,14 @@ HK_COLD static void repair(void)
 	for (uint32_t i = 0; i < made; i++)
 		if (hk_heap_at(i) && hk_heap_at(i) != me && hk_heap_states[i] != HK_HEAP_QUARANTINED)
 			repair_heap(hk_heap_at(i), (enum hk_heap_state)hk_heap_states[i], alone);
-	hk_heaps_recount_stock();
+	hk_heaps_recount_parked();
 	if (hk_fork_hook)
 		hk_fork_hook();
 }
 
 void hk_fork_repair(void)
 {
+	int saved = errno;
 	uint32_t wiped = WIPED, *word = hk_load_acq(&hk_fork_word);
 	uint64_t mine = hk_os_signals_block(); /* a handler would wait for its own thread */
 	if (hk_cas_acq(word, &wiped, REPAIRING)) {
@@ -123,6 +125,7 @@ void hk_fork_repair(void)
 	hk_os_signals_set(mine);
 	while (hk_load_acq(word) != WHOLE)
 		hk_os_yield();
+	errno = saved;
 }
 
 static void in_child(void)

@@ -75,12 +75,15 @@ bool hk_heaps_unstock(uint32_t age_ms)
 	return any;
 }
 
-void hk_heaps_recount_stock(void)
+void hk_heaps_recount_parked(void)
 {
 	stocked_bytes = 0;
+	hk_heaps_parked = 0;
 	for (uint32_t i = 0; i < hk_min(hk_heaps_made, HK_HEAPS_MAX); i++)
-		if (hk_heap_at(i) && hk_heap_states[i] == HK_HEAP_PARKED)
+		if (hk_heap_at(i) && hk_heap_states[i] == HK_HEAP_PARKED) {
 			stocked_bytes += hk_heap_at(i)->stock_bytes;
+			hk_heaps_parked++;
+		}
 }
 
 void hk_heap_settle(struct hk_heap *heap)
@@ -113,7 +116,8 @@ void hk_heap_park(struct hk_heap *heap)
 	do {
 		hk_heap_settle(heap);
 		hk_unlock(&heap->lock);
-		/* A poster that could not have the lock meanwhile left its chain to us. */
+		/* A poster that could not have the lock meanwhile left its chain to us: the queue is read after the lock is free. */
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	} while (hk_load(&heap->xqueue) && hk_heap_state(heap) == HK_HEAP_PARKED &&
 		 hk_lock_try(&heap->lock));
 }
@@ -173,7 +177,8 @@ struct hk_slab *hk_heap_adopt(struct hk_heap *heap, unsigned c, bool far)
 		seen++;
 		if ((parked->node == heap->node) == far ||
 		    !(hk_load(&parked->partial_mask[c / 64]) >> c % 64 & 1 ||
-		      parked->orphan || hk_load(&parked->stock_bytes) || hk_load(&parked->xqueue)))
+		      parked->orphan || hk_load(&parked->stock_bytes) || hk_load(&parked->xqueue) ||
+		      hk_load(&parked->drain_rest)))
 			continue;
 		if (!hk_lock_try(&parked->lock))
 			continue;

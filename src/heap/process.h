@@ -44,8 +44,8 @@ void hk_heap_park(struct hk_heap *heap);
 /* Under HEAP's lock: what it was parked with is its next thread's from now on. */
 void hk_heap_unpack(struct hk_heap *heap);
 
-/* In a forked child: what parked heaps hold, where a vanished thread was changing it. */
-void hk_heaps_recount_stock(void);
+/* In a forked child: how many are parked and what they hold, where a vanished thread was changing it. */
+void hk_heaps_recount_parked(void);
 
 /* For a heap without a thread, under its lock: empties bins and slots that a fork left behind, its
  * queue, and gives its empty slabs back. */

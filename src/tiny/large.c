@@ -54,6 +54,33 @@ void hk_span_free(void *p)
 		hk_pool_chunks_free(hk_pool_of(p), p, hk_code_count(hk_load(&s->code[hk_chunk_index(p)])));
 }
 
+static void *deferred; /* [A] spans, linked by their first words */
+
+void hk_span_defer(void *p)
+{
+	struct hk_pool *pool = hk_pool_of(p);
+	void *old = hk_load(&deferred);
+	if (!hk_lock_is_mine(&pool->lock))
+		return hk_span_free(p);
+	if (pool->arena)
+		return;
+	do {
+		*(void **)p = old;
+	} while (!__atomic_compare_exchange_n(&deferred, &old, p, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+}
+
+void hk_span_free_late(void)
+{
+	if (HK_LIKELY(!hk_load(&deferred)))
+		return;
+	void *list = __atomic_exchange_n(&deferred, NULL, __ATOMIC_ACQUIRE); /* pairs with hk_span_defer */
+	while (list) {
+		void *p = list;
+		list = *(void **)p;
+		hk_span_free(p);
+	}
+}
+
 static bool may_purge(size_t first, size_t supers)
 {
 	if (hk_load(&hk_super_at(first)->state) != HK_SUPER_SPAN || hk_pool_of((void *)hk_super_base(first))->arena)

@@ -15,6 +15,11 @@ void *hk_span_alloc(struct hk_pool *pool, size_t size, size_t align, bool *zero)
 
 void hk_span_free(void *p);
 
+/* For a signal handler that may have interrupted a change of P's pool by its own thread: P is freed by the next free of a
+ * span that is not one's (hk_span_free_late); of an arena, by its reset or end. Takes no lock. */
+void hk_span_defer(void *p);
+void hk_span_free_late(void);
+
 /* Makes SIZE bytes of a span that was used before read as zero: a large one's pages go back to the kernel, since programs
  * that ask for so much zeroed memory may not touch all of it; where these can't go, and else, by writing. */
 void hk_span_clear(void *p, size_t size);

@@ -15,9 +15,11 @@ void *hk_reentry_alloc(size_t size, size_t align)
 		return NULL;
 	align = hk_max(align, 16);
 	size_t need = hk_align_up(size, 16) + 16 + align;
-	size_t at = hk_add(&used, need);
-	if (at + need > SPAN_BYTES)
-		return NULL;
+	size_t at = hk_load(&used);
+	do
+		if (need > SPAN_BYTES - at)
+			return NULL;
+	while (!__atomic_compare_exchange_n(&used, &at, at + need, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
 	uintptr_t p = hk_align_up((uintptr_t)span + at + 16, align);
 	((size_t *)p)[-1] = size;
 	return (void *)p;

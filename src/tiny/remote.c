@@ -93,10 +93,15 @@ void hk_remote_gather(struct hk_heap *heap, struct hk_slab *slab, struct hk_bloc
 		evict(heap, slot);
 }
 
-void hk_remote_post_one(struct hk_slab *slab, struct hk_block *block)
+void hk_remote_post_one(struct hk_slab *slab, struct hk_block *block, bool drains)
 {
+	struct hk_heap *owner = hk_load(&slab->heap);
+	uint32_t bytes = hk_classes[slab->class_index].size;
 	seal(slab, block, block, 1);
-	post(hk_load(&slab->heap), block, block, hk_classes[slab->class_index].size);
+	if (drains)
+		return post(owner, block, block, bytes);
+	push(owner, block, block);
+	hk_add(&owner->xqueued_bytes, bytes);
 }
 
 void hk_remote_flush(struct hk_heap *heap, bool recount)

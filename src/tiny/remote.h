@@ -22,8 +22,8 @@ HK_INLINE struct hk_slot *hk_slot_of(struct hk_heap *heap, const struct hk_slab 
 /* Gathers a block of a slab that HEAP does not own. HEAP's thread alone. */
 void hk_remote_gather(struct hk_heap *heap, struct hk_slab *slab, struct hk_block *block);
 
-/* Posts one block at once, without a heap of one's own. */
-void hk_remote_post_one(struct hk_slab *slab, struct hk_block *block);
+/* Posts one block at once, without a heap of one's own. DRAINS: it may be for this thread to drain the owner then. */
+void hk_remote_post_one(struct hk_slab *slab, struct hk_block *block, bool drains);
 
 /* Posts all that HEAP gathered. HEAP's thread, or its lock's holder when it has none. RECOUNT: do
  * not trust the rooms (a fork may have stopped the thread between two stores). */

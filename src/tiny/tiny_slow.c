@@ -304,7 +304,9 @@ static void free_block(struct hk_heap *heap, struct hk_slab *slab, void *p)
 	if (HK_UNLIKELY(!through || !hk_heap_is_born(heap) || is_busy(heap))) {
 		struct hk_heap *counting = hk_heap_is_born(heap) ? heap : hk_shared_heaps[0];
 		hk_add(&counting->count.tls_sll, 1);
-		hk_remote_post_one(slab, p);
+		/* Draining takes locks, which what a handler interrupted may have. */
+		bool inside = (hk_heap_is_born(heap) && is_busy(heap)) || hk_lock_is_mine(&hk_pool_of(p)->lock);
+		hk_remote_post_one(slab, p, !inside);
 		errno = saved;
 		return;
 	}
@@ -328,17 +330,18 @@ static void free_span(struct hk_heap *heap, void *p)
 	struct hk_heap *through = host(heap, hk_pool_of(p)); /* an arena's has no tick: that enters the kernel */
 	heap = through ? through : heap;
 	if (!hk_heap_is_born(heap) || is_busy(heap)) {
-		hk_span_free(p);
+		hk_span_defer(p);
 	} else {
 		enter(heap);
 		heap->count.span_freed++;
 		hk_span_free(p);
+		hk_span_free_late();
 		leave(heap);
 	}
 	errno = saved;
 }
 
-HK_NOINLINE static void free_other(void *p)
+static void free_found(void *p)
 {
 	hk_fork_check();
 	struct hk_heap *heap = hk_heap_mine();
@@ -346,6 +349,7 @@ HK_NOINLINE static void free_other(void *p)
 	if (HK_UNLIKELY(heap == &hk_heap_unborn) && ++hk_unborn_frees > UNBORN_FREES) {
 		struct hk_heap *born = hk_heap_birth();
 		heap = born ? born : heap;
+		hk_unborn_frees = 0; /* where none can be made, not to ask each time */
 	}
 	struct hk_found f = hk_find(p);
 	if (HK_LIKELY(f.kind == HK_FOUND_BLOCK))
@@ -354,6 +358,13 @@ HK_NOINLINE static void free_other(void *p)
 	HK_CHECK(f.kind != HK_FOUND_INNER, "free of a pointer inside a block", p);
 	HK_CHECK(f.kind == HK_FOUND_SPAN, "free of a pointer that is no live block", p);
 	free_span(heap, p);
+}
+
+HK_NOINLINE static void free_other(void *p)
+{
+	int saved = errno;
+	free_found(p);
+	errno = saved;
 }
 
 /* Frees a medium block of HEAP, which is the calling thread's; false: P is none. One word of the side table says
@@ -454,10 +465,14 @@ void *hk_realloc_slow(void *p, size_t size)
 	void *to = HK_UNLIKELY(pool->arena) ? hk_arena_alloc_in(pool, size) : hk_malloc_fast(size);
 	if (!to)
 		return size <= old ? p : NULL;
-	if (old > HK_MEDIUM_MAX && size > old && hk_heap_is_born(hk_heap_mine()))
-		hk_span_copy(hk_heap_mine(), to, p, old);
-	else
+	heap = hk_heap_mine();
+	if (old > HK_MEDIUM_MAX && size > old && hk_heap_is_born(heap) && !is_busy(heap)) {
+		enter(heap);
+		hk_span_copy(heap, to, p, old);
+		leave(heap);
+	} else {
 		memcpy(to, p, size < old ? size : old);
+	}
 	hk_free_fast(p);
 	return to;
 }

@@ -17,12 +17,19 @@
 
 static const size_t sizes[] = {16, 100, 1000, 5000, 20000, 100 * KIB};
 
+/* From before the signal, for the handler to free: of a thread that ended, and spans. */
+static void *old_block[4000], *old_span[8];
+
 static void crash_report(int sig)
 {
 	char *p[COUNT_OF(sizes)];
 	size_t s;
 
 	(void)sig;
+	for (s = 0; s < COUNT_OF(old_block); s++)
+		free(old_block[s]);
+	for (s = 0; s < COUNT_OF(old_span); s++)
+		free(old_span[s]);
 	for (s = 0; s < COUNT_OF(sizes); s++) {
 		p[s] = malloc(sizes[s]);
 		CHECK(p[s], "malloc(%zu) in the handler", sizes[s]);
@@ -56,19 +63,53 @@ static void *allocate_for_ever(void *arg)
 		slot[i] = malloc(n % 16 ? test_rand_size(&rnd, 16, 8 * KIB)
 					: test_rand_size(&rnd, 8 * KIB, 2 * MIB));
 		CHECK(slot[i], "malloc");
+		if (n % 1024 == 0) {
+			slot[i] = realloc(slot[i], 16 * MIB);
+			slot[i] = realloc(slot[i], 40 * MIB);
+			CHECK(slot[i], "realloc");
+		}
 	}
 	return NULL;
 }
 
-static void child_hit_at_random(unsigned delay_us, bool threads)
+static void *makes_old_blocks(void *arg)
+{
+	size_t i;
+
+	for (i = 0; i < COUNT_OF(old_block); i++)
+		old_block[i] = malloc(48);
+	return arg;
+}
+
+/* Nearly always under the pool's lock. */
+static void spans_for_ever(void)
+{
+	for (;;) {
+		void *p = malloc(700 * KIB);
+
+		CHECK(p, "malloc");
+		free(p);
+	}
+}
+
+static void child_hit_at_random(unsigned delay_us, bool threads, int old)
 {
 	struct itimerval timer = {{0, 0}, {0, (suseconds_t)delay_us}};
 	pthread_t t;
+	size_t i;
 
+	if (old) {
+		CHECK(pthread_create(&t, NULL, makes_old_blocks, NULL) == 0, "no thread");
+		pthread_join(t, NULL);
+		for (i = 0; i < COUNT_OF(old_span); i++)
+			old_span[i] = malloc(700 * KIB);
+	}
 	on(SIGALRM);
 	if (threads)
 		CHECK(pthread_create(&t, NULL, allocate_for_ever, (void *)1) == 0, "no thread");
 	setitimer(ITIMER_REAL, &timer, NULL);
+	if (old > 1)
+		spans_for_ever();
 	allocate_for_ever((void *)2);
 }
 
@@ -120,7 +161,7 @@ int main(void)
 	for (n = 0; n < total; n++) {
 		pid = fork();
 		if (pid == 0)
-			child_hit_at_random(200 + (unsigned)(test_rand(&rnd) % 20000), n % 3 == 0);
+			child_hit_at_random(200 + (unsigned)(test_rand(&rnd) % 20000), n % 3 == 0, n % 3);
 		test_rand(&rnd);
 		wait_for(pid, "handler at a random moment");
 	}
