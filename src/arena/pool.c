@@ -192,17 +192,22 @@ static bool make_chunked(struct hk_pool *pool, size_t index)
 }
 
 /* Commits the next chunks of the starters; false: they are all committed, or memory is exhausted, or the process is no
- * small one any more: then it takes SuperSlabs, of which the region commits many at once. */
-static bool starter_grow(struct hk_pool *pool, unsigned count)
+ * small one any more: then it takes SuperSlabs, of which the region commits many at once. ANY_SIZE: there is none. */
+static bool starter_grow(struct hk_pool *pool, unsigned count, bool any_size)
 {
 	if (pool->arena)
 		return false;
 	size_t have = hk_region.stripe[hk_pool_index(pool)].committed_bytes;
 	unsigned at = (unsigned)(have >> HK_CHUNK_SHIFT) % HK_SUPER_CHUNKS;
-	if (!at && have >= STEPS_END && !hk_region_is_strict() && !hk_load(&hk_region.locked))
+	if (!any_size && !at && have >= STEPS_END && !hk_region_is_strict() && !hk_load(&hk_region.locked))
 		return false;
 	size_t step = hk_min(hk_align_up(count, STARTER_STEP), HK_SUPER_CHUNKS - at);
-	return have < hk_stripe_starters(hk_pool_index(pool)) && hk_starters_extend_locked(pool, (unsigned)step);
+	if (have >= hk_stripe_starters(hk_pool_index(pool)) || !hk_starters_extend_locked(pool, (unsigned)step))
+		return false;
+	have += step * HK_CHUNK_BYTES;
+	if (have == STEPS_END && hk_os_is_resident(hk_stripe_top(hk_pool_index(pool)) - HK_PAGE_BYTES))
+		hk_store(&hk_region.locked, true); /* nobody has touched it: mlockall */
+	return true;
 }
 
 /* A free SuperSlab, made CHUNKED. */
@@ -229,9 +234,11 @@ static size_t find_run(struct hk_pool *pool, unsigned count, unsigned align, uns
 		index = anywhere ? find_crossing(pool, count, first) : HK_NO_SUPER;
 		if (index != HK_NO_SUPER && make_chunked(pool, index) && make_chunked(pool, index + 1))
 			return index;
-		if (!pool->warm_supers && starter_grow(pool, count))
+		if (!pool->warm_supers && starter_grow(pool, count, false))
 			continue;
 		index = take_chunked(pool);
+		if (index == HK_NO_SUPER && starter_grow(pool, count, true))
+			continue; /* a limit that leaves less than a SuperSlab */
 		*first = anywhere && index != HK_NO_SUPER ? crossing_at(pool, index - 1, count) : HK_SUPER_CHUNKS;
 		if (*first < HK_SUPER_CHUNKS && hk_super_at(index - 1)->state == HK_SUPER_CHUNKED)
 			return index - 1;

@@ -466,10 +466,10 @@ void *hk_realloc_slow(void *p, size_t size)
 	if (!to)
 		return size <= old ? p : NULL;
 	heap = hk_heap_mine();
-	if (old > HK_MEDIUM_MAX && size > old && hk_heap_is_born(heap) && !is_busy(heap)) {
-		enter(heap);
+	if (old > HK_MEDIUM_MAX && size > old && hk_heap_is_born(heap)) {
+		uint8_t was = hk_busy_begin(hk_heap_ordinary()); /* no frame of a slow path: an arena's has no ticks */
 		hk_span_copy(heap, to, p, old);
-		leave(heap);
+		hk_busy_end(hk_heap_ordinary(), was);
 	} else {
 		memcpy(to, p, size < old ? size : old);
 	}
