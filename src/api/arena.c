@@ -321,7 +321,7 @@ HK_EXPORT struct hak_arena_cache *hak_arena_cache_of(hak_arena *handle, unsigned
 	if (!is_live(handle) || layout != HAK_ARENA_CACHE_LAYOUT || hk_arena_debugs())
 		return NULL;
 	hk_fork_check();
-	hk_store(&arena->inlined, true);
+	hk_store(&arena->inlined, arena->one != NULL);
 	return (struct hak_arena_cache *)arena->one;
 }
 

@@ -490,7 +490,6 @@ HK_EXPORT int hak_pool_create(const struct hak_pool_options *options, hak_pool *
 	return 0;
 }
 
-/* Takes POOL out of the list; false: it was not there. */
 /* The program may have got hold of the arena that the pool made, by hak_arena_owner. */
 static bool arena_is_used(const struct hak_pool *pool)
 {
@@ -498,6 +497,7 @@ static bool arena_is_used(const struct hak_pool *pool)
 	return pool->own_arena && (hk_load(&arena->attached) > 1 || hk_load(&arena->pushed));
 }
 
+/* Takes POOL out of the list, or says why not. */
 static int unlist(struct hak_pool *pool)
 {
 	struct hak_pool **at = &pools;

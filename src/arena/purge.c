@@ -347,14 +347,14 @@ static void adopt_committed(struct hk_pool *pool, size_t index, struct hk_super 
 	hk_store(&s->state, HK_SUPER_CHUNKED);
 }
 
-/* Chunks that a vanished thread was purging, or whose span's head is gone, are free. How many of the next SuperSlab
- * belong to a span that begins here. */
-static unsigned rebuild_codes(struct hk_pool *pool, struct hk_super *s, unsigned tail)
+/* Chunks that a vanished thread was purging, or had taken and not used yet, or whose span's head is gone, are free. The first
+ * COMMITTED can be used. How many of the next SuperSlab belong to a span that begins here. */
+static unsigned rebuild_codes(struct hk_pool *pool, struct hk_super *s, unsigned tail, size_t committed)
 {
 	unsigned beyond = 0;
 	for (unsigned c = 0; c < HK_SUPER_CHUNKS; c++) {
 		enum hk_code_kind kind = hk_code_kind(s->code[c]);
-		if (kind == HK_CODE_PURGING || (kind == HK_CODE_TAIL && c >= tail)) {
+		if ((kind == HK_CODE_FREE && c < committed) || kind == HK_CODE_PURGING || (kind == HK_CODE_TAIL && c >= tail)) {
 			hk_store(&s->code[c], 0);
 			s->free |= 1u << c;
 		} else if (kind == HK_CODE_SPAN && !(s->free >> c & 1)) {
@@ -408,7 +408,8 @@ void hk_pool_rebuild(struct hk_pool *pool)
 		if (s->state == HK_SUPER_NONE)
 			adopt_committed(pool, i, s);
 		if (s->state == HK_SUPER_CHUNKED) {
-			unsigned beyond = rebuild_codes(pool, s, i == tail_at ? tail : 0);
+			size_t committed = (hk_stripe_top(hk_pool_index(pool)) - hk_super_base(i)) >> HK_CHUNK_SHIFT;
+			unsigned beyond = rebuild_codes(pool, s, i == tail_at ? tail : 0, committed);
 			if (beyond) {
 				tail_at = i + 1;
 				tail = beyond;

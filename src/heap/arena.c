@@ -406,7 +406,7 @@ void hk_arenas_repair(struct hk_heap *home, bool alone)
 		}
 		for (struct hk_heap *heap = arena->heaps; heap; heap = heap->arena_next) {
 			bool mine = heap->home == home;
-			if (mine && alone && arena->inlined && !heap->busy && !heap->lock.owner)
+			if (mine && alone && heap == arena->one && arena->inlined && !heap->busy && !heap->lock.owner)
 				repair_one(arena, true); /* whose it is is known from calls: another thread may have had it since */
 			if (mine ? !heap->lock.owner || hk_lock_is_mine(&heap->lock) : !alone)
 				continue;

@@ -335,7 +335,8 @@ static void free_span(struct hk_heap *heap, void *p)
 		enter(heap);
 		heap->count.span_freed++;
 		hk_span_free(p);
-		hk_span_free_late();
+		if (!heap->home)
+			hk_span_free_late();
 		leave(heap);
 	}
 	errno = saved;

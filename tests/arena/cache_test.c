@@ -80,6 +80,11 @@ static void by_calls(void)
 	end();
 }
 
+static void child_has_none(void)
+{
+	CHECK(hak_arena_alloc_from(arena, NULL, 100), "in the child");
+}
+
 static void none(void)
 {
 	hak_arena *a = arena_make(OPTIONS(.name = "any thread's"));
@@ -88,6 +93,8 @@ static void none(void)
 	CHECK(!hak_arena_cache_of(NULL, HAK_ARENA_CACHE_LAYOUT), "of no arena");
 	CHECK(!hak_arena_cache_of(a, HAK_ARENA_CACHE_LAYOUT), "an arena of any thread has one");
 	p = hak_arena_alloc_from(a, NULL, 100);
+	arena = a;
+	in_child(child_has_none, "child of a fork");
 	CHECK(p && hak_arena_owner(p) == a, "without one");
 	hak_arena_free_to(a, NULL, p, 100);
 	CHECK(hak_arena_destroy(a) == 0, "destroy");
