@@ -298,7 +298,6 @@ static void free_block(struct hk_heap *heap, struct hk_slab *slab, void *p)
 {
 	HK_CHECK(hk_load(&slab->tag) && hk_slab_has_block(slab, p),
 		 "free of a pointer inside a block, or of none", p);
-	int saved = errno;
 	struct hk_heap *through = host(heap, hk_pool_of(p));
 	heap = through ? through : heap;
 	if (HK_UNLIKELY(!through || !hk_heap_is_born(heap) || is_busy(heap))) {
@@ -307,26 +306,21 @@ static void free_block(struct hk_heap *heap, struct hk_slab *slab, void *p)
 		/* Draining takes locks, which what a handler interrupted may have. */
 		bool inside = (hk_heap_is_born(heap) && is_busy(heap)) || hk_lock_is_mine(&hk_pool_of(p)->lock);
 		hk_remote_post_one(slab, p, !inside);
-		errno = saved;
 		return;
 	}
 	if (hk_load(&slab->heap) == heap)
 		return push_own(heap, slab->class_index, p);
-	if (HK_UNLIKELY(heap->young) && hk_youth_note(heap, slab, p)) {
-		errno = saved;
+	if (HK_UNLIKELY(heap->young) && hk_youth_note(heap, slab, p))
 		return;
-	}
 	if (keeps(heap, slab, p))
 		return push_own(heap, slab->class_index, p);
 	enter(heap);
 	hk_remote_gather(heap, slab, p);
 	leave(heap);
-	errno = saved;
 }
 
 static void free_span(struct hk_heap *heap, void *p)
 {
-	int saved = errno;
 	struct hk_heap *through = host(heap, hk_pool_of(p)); /* an arena's has no tick: that enters the kernel */
 	heap = through ? through : heap;
 	if (!hk_heap_is_born(heap) || is_busy(heap)) {
@@ -339,7 +333,6 @@ static void free_span(struct hk_heap *heap, void *p)
 			hk_span_free_late();
 		leave(heap);
 	}
-	errno = saved;
 }
 
 static void free_found(void *p)

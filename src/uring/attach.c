@@ -118,7 +118,8 @@ static void undo(struct hak_uring *u)
 	}
 	if (rc)
 		return;
-	leave_table(u);
+	if (u->own_table) /* nobody else has seen it */
+		io_uring_unregister_buffers(u->ring);
 	hk_uring_unwatch(u);
 	end(u);
 }

@@ -174,7 +174,7 @@ static void test_small_ring(unsigned flags)
 static void test_failed_attach(void)
 {
 	struct io_uring ring;
-	struct hak_uring_options one = {.size_bytes = sizeof(one), .buffers = 1};
+	struct hak_uring_options one = {.size_bytes = sizeof(one), .first_buffer = 1, .buffers = 1};
 	hak_uring *u;
 	hak_arena *arena = hk_arena(0, 0, 0), *between = hk_arena(0, 0, 0);
 	for (int i = 0; i < 5; i++) /* stretches that don't adjoin */
