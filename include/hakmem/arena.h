@@ -128,7 +128,7 @@ int hak_arena_unwatch(hak_arena *arena);
 /* ---- a single owner's way past the calls ---- */
 
 /* What the functions below do without a call. Another layout gets another number. */
-#define HAK_ARENA_CACHE_LAYOUT 1u
+#define HAK_ARENA_CACHE_LAYOUT 2u
 #define HAK_ARENA_CACHE_BYTES (512u << 10) /* larger blocks are a call */
 
 struct hak_arena_bin {
@@ -139,7 +139,7 @@ struct hak_arena_bin {
 
 struct hak_arena_cache {
 	uint64_t reserved[8];
-	struct hak_arena_bin bins[100]; /* by size: 16-byte steps to 1 KiB, then four to each doubling */
+	struct hak_arena_bin bins[116]; /* by size: 16-byte steps to 1 KiB, then four to each doubling; hak_arena_cache_bin */
 };
 
 /* Of an arena with HAK_ARENA_SINGLE, the same until it is destroyed, through resets and whoever owns it. NULL, which the
@@ -147,12 +147,15 @@ struct hak_arena_cache {
  * in its debug build, no memory. */
 struct hak_arena_cache *hak_arena_cache_of(hak_arena *arena, unsigned layout);
 
-/* SIZE 1 .. HAK_ARENA_CACHE_BYTES. Without a jump: sizes that vary across 1 KiB would have it guessed wrong. */
+/* SIZE 1 .. HAK_ARENA_CACHE_BYTES. From 1 KiB to 14 KiB blocks are a line longer than the step says; the bins of those
+ * that are not lie behind. Without a jump: sizes that vary across 1 KiB would have it guessed wrong. */
 static inline struct hak_arena_bin *hak_arena_cache_bin(struct hak_arena_cache *cache, size_t size)
 {
-	size_t last = size - 1;
-	unsigned b = 63u ^ (unsigned)__builtin_clzll(last | 512), fine = 0u - (last < 1024);
-	return &cache->bins[(last >> (b - 2 - (fine & 3))) + ((4 * b + 20) & ~fine)];
+	size_t last = size - 1, fine = (size_t)0 - (last < 1024), odd = (size_t)0 - (last - 1024 < 14400 - 1024);
+	unsigned b;
+	last -= odd & 64;
+	b = 63u ^ (unsigned)__builtin_clzll(last | 512);
+	return &cache->bins[(last >> (b - 2 - (fine & 3))) + ((4 * b + 20) & ~fine) + (16 & ~(fine | odd))];
 }
 
 /* As hak_arena_alloc. CACHE is what hak_arena_cache_of said of ARENA. */

@@ -192,7 +192,7 @@ HK_NOINLINE static void *alloc_slow(struct hk_arena *arena, size_t size, size_t 
 HK_NOINLINE static void *alloc_coarse(struct hk_arena *arena, struct hk_heap *heap, size_t size)
 {
 	if (HK_LIKELY(size - 1 < HK_MEDIUM_MAX)) {
-		struct hk_block *block = hk_bin_pop(&heap->bins[hk_class_of(size)]);
+		struct hk_block *block = hk_bin_pop(&heap->bins[hk_class_coarse(size)]);
 		if (HK_LIKELY(block))
 			return block;
 	}
@@ -313,7 +313,8 @@ _Static_assert(sizeof(struct hak_arena_bin) == sizeof(struct hk_bin) &&
 	       offsetof(struct hak_arena_bin, pops) == offsetof(struct hk_bin, pops), "another layout gets another number");
 _Static_assert(offsetof(struct hak_arena_cache, bins) == offsetof(struct hk_heap, bins) &&
 	       sizeof(((struct hak_arena_cache *)0)->bins) == sizeof(((struct hk_heap *)0)->bins) &&
-	       HAK_ARENA_CACHE_BYTES == HK_MEDIUM_MAX && HK_FINE_MAX == 1024 && HK_GRANULE == 16, "as above");
+	       HAK_ARENA_CACHE_BYTES == HK_MEDIUM_MAX && HK_FINE_MAX == 1024 && HK_GRANULE == 16 &&
+	       HK_LINE_BYTES == 64 && HK_TINY_MAX == 14400 && HK_PLAIN_CLASSES == 16, "as above");
 
 HK_EXPORT struct hak_arena_cache *hak_arena_cache_of(hak_arena *handle, unsigned layout)
 {

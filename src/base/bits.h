@@ -22,7 +22,7 @@ HK_INLINE bool hk_is_pow2(uint64_t x)
 /* floor(log2(x)); x > 0. */
 HK_INLINE unsigned hk_log2(uint64_t x)
 {
-	return 63u - (unsigned)__builtin_clzll(x);
+	return 63u ^ (unsigned)__builtin_clzll(x); /* one bsr: a difference is two more instructions */
 }
 
 HK_INLINE uint64_t hk_max(uint64_t a, uint64_t b)

@@ -24,7 +24,7 @@
 #define HK_GRANULE 16u
 #define HK_LINE_BYTES 64u
 #define HK_FINE_MAX 1024u           /* up to here a class each 16 bytes */
-#define HK_TINY_MAX 14336u          /* up to here one-chunk slabs with an inline header */
+#define HK_TINY_MAX 14400u          /* up to here one-chunk slabs with an inline header */
 #define HK_MEDIUM_MAX (512u * 1024u) /* up to here slabs, above spans */
 
 _Static_assert(HK_SUPER_BYTES / HK_CHUNK_BYTES == HK_SUPER_CHUNKS, "chunks of a SuperSlab");

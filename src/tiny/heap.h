@@ -1,6 +1,6 @@
 /* heap.h - everything of one thread: bins, slabs by class, frees on their way to other heaps.
  *
- *   TLS word --> heap | tag | bins[100] | gather slots | lock, class states | remote queue
+ *   TLS word --> heap | tag | bins[116] | gather slots | lock, class states | remote queue
  *                hot: the owner alone      owner, slow    [L:heap]            other threads
  *
  * A thread that has none yet points at hk_heap_unborn, one past its exit at hk_heap_dead: constant

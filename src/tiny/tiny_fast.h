@@ -49,13 +49,12 @@ HK_INLINE void *hk_malloc_fast(size_t size)
 	return HK_LIKELY(block) ? block : hk_malloc_slow(size);
 }
 
-/* A block from HEAP's bin, or NULL. Classes from 2^b on are multiples of 2^(b-2), and the multiples of 2^(b-1) there
- * are classes: the class of a multiple of ALIGN is one as well. What overflows becomes 0. */
+/* A block from HEAP's bin, or NULL. What overflows becomes 0. */
 HK_INLINE void *hk_aligned_pop(struct hk_heap *heap, size_t size, size_t align)
 {
 	size_t bytes = (size + align - 1) & -align;
 	if (HK_LIKELY(bytes - 1 < HK_MEDIUM_MAX && align <= HK_CHUNK_BYTES))
-		return hk_bin_pop(&heap->bins[hk_class_of(bytes)]);
+		return hk_bin_pop(&heap->bins[hk_class_aligned(bytes, align)]);
 	return NULL;
 }
 

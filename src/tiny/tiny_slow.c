@@ -70,8 +70,7 @@ static unsigned class_for(size_t size, size_t align)
 		return HK_CLASSES;
 	if (align <= HK_GRANULE)
 		return hk_class_of(size);
-	/* See hk_aligned_pop. */
-	return hk_class_of(hk_align_up(size, align));
+	return hk_class_aligned(hk_align_up(size, align), align);
 }
 
 /* A block of pool NODE from its shared heap, or a span. */
@@ -188,15 +187,20 @@ void *hk_alloc_in(struct hk_heap *heap, size_t size, size_t align, bool *zero)
 	return hk_alloc_in(hk_heap_ordinary(), size, align, zero);
 }
 
+HK_NOINLINE static void *malloc_slower(size_t size)
+{
+	return hk_alloc_slow(size, HK_GRANULE, NULL);
+}
+
+/* Above 1 KiB the class takes some arithmetic; a bin that has a block is still all it needs, and no frame. */
 HK_NOINLINE void *hk_malloc_slow(size_t size)
 {
-	/* Above 1 KiB the class takes some arithmetic; a bin that has a block is still all it needs. */
-	if (HK_LIKELY(size - 1 < HK_MEDIUM_MAX)) {
-		struct hk_block *block = hk_bin_pop(&hk_heap_mine()->bins[hk_class_of(size)]);
+	if (HK_LIKELY(size - 1 - HK_FINE_MAX < HK_MEDIUM_MAX - HK_FINE_MAX)) {
+		struct hk_block *block = hk_bin_pop(&hk_heap_mine()->bins[hk_class_coarse(size)]);
 		if (HK_LIKELY(block))
 			return block;
 	}
-	return hk_alloc_slow(size, HK_GRANULE, NULL);
+	return malloc_slower(size);
 }
 
 /* ---- free ---- */

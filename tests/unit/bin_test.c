@@ -267,10 +267,10 @@ static void frees_stay_below_the_cap(void **state)
 	assert_true(heap->count.bin_grown <= 1); /* for the refills before */
 }
 
-/* Blocks of 1 KiB: six fit in the first cap, sixteen are freed between two looks, where as many are taken. */
+/* Blocks of almost 1 KiB: six fit in the first cap, sixteen are freed between two looks, where as many are taken. */
 static void an_even_class_is_counted_seldom(void **state)
 {
-	enum { SIZE = 1024, CLASS = 63, ROUNDS = 1600 };
+	enum { SIZE = 1008, CLASS = 62, ROUNDS = 1600 };
 	(void)state;
 	struct hk_heap *heap = begin(NULL);
 	for (unsigned i = 0; i < 100 + ROUNDS; i++) {
@@ -483,9 +483,9 @@ static void refills_take_the_fullest(void **state)
 {
 	(void)state;
 	struct hk_heap *heap = begin("HAKMEM_STARTER_MIB=0");
-	enum { C = 63 };
-	unsigned n = 2 * 63, of[2] = {0, 0};
-	unit_take(blocks, n, 1024);
+	enum { C = 31, BYTES = 512 };
+	unsigned n = 2 * 127, of[2] = {0, 0};
+	unit_take(blocks, n, BYTES);
 	struct hk_slab *slabs[2] = {hk_slab_of_tiny(blocks[0]), hk_slab_of_tiny(blocks[n - 1])};
 	assert_ptr_not_equal(slabs[0], slabs[1]);
 	for (unsigned fuller = 0; fuller < 2; fuller++) {
@@ -505,7 +505,7 @@ static void refills_take_the_fullest(void **state)
 		for (unsigned i = 0, got = 0; i < n; i++) {
 			if (blocks[i])
 				continue;
-			unit_take(blocks + i, 1, 1024);
+			unit_take(blocks + i, 1, BYTES);
 			if (got++ < 8)
 				assert_ptr_equal(hk_slab_of_tiny(blocks[i]), slabs[fuller]);
 		}
