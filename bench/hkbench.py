@@ -18,7 +18,10 @@ PEERS = [
     ("mimalloc", ["libmimalloc.so.2.0", "libmimalloc.so.2"], "libmimalloc2.0"),
     ("jemalloc", ["libjemalloc.so.2"], "libjemalloc2"),
     ("tcmalloc", ["libtcmalloc_minimal.so.4"], "libtcmalloc-minimal4"),
+    ("tbbmalloc", ["libtbbmalloc_proxy.so.2"], "libtbbmalloc2"),
 ]
+ANCHORS = ("mimalloc", "jemalloc", "tcmalloc")  # the fast paths' peers, bench/anchors
+OPTIONS = ("HAKMEM_", "MALLOC_", "MIMALLOC_", "TCMALLOC_", "TBB_MALLOC_")  # variables that allocators read
 LIBRARY_DIRS = ["/usr/lib/*-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/local/lib"]
 
 
@@ -72,13 +75,13 @@ def library_find(names):
     return None
 
 
-def allocators_find(lib, more=()):
-    """[(name, path or None for glibc)]: glibc, hakmem where it is built, the peers found, MORE."""
+def allocators_find(lib, more=(), peers=None):
+    """[(name, path or None for glibc)]: glibc, hakmem where it is built, the PEERS found (None: all), MORE."""
     found = [("glibc", None)]
     if lib and os.path.exists(lib):
         found.append(("hakmem", os.path.abspath(lib)))
     for name, files, _package in PEERS:
-        path = library_find(files)
+        path = library_find(files) if peers is None or name in peers else None
         if path:
             found.append((name, path))
     for text in more:

@@ -125,6 +125,12 @@ install_man() {
 		put_text "$MANDIR/man7/hakmem.7"
 }
 
+# All documents and pictures are installed into one folder, the headers into another; the large report is not.
+installed_links() {
+	sed -e 's|\[\([^]]*\)\](docs/reports/full\.html)|\1|g' -e "s|](include/|]($INCLUDEDIR/|g" \
+		-e 's|](docs/\([^)/]*/\)*\([^)/]*\))|](\2)|g' -e 's|](figures/|](|g' "$1"
+}
+
 install_data() {
 	local f
 	for f in include/hakmem/*.h include/hakmem/*.hpp; do
@@ -134,8 +140,11 @@ install_data() {
 		[[ -e $f ]] || die "no profile in config/"
 		put 644 "$f" "$DATADIR/hakmem/profiles/${f##*/}"
 	done
-	for f in README.md CHANGELOG.md SECURITY.md LICENSE docs/*.md; do
-		[[ ! -e $f ]] || put 644 "$f" "$DOCDIR/${f##*/}"
+	for f in README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md docs/*.md; do
+		installed_links "$f" | put_text "$DOCDIR/${f##*/}"
+	done
+	for f in LICENSE docs/figures/*.svg docs/reports/full.svg; do
+		put 644 "$f" "$DOCDIR/${f##*/}"
 	done
 }
 

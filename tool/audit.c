@@ -3,6 +3,7 @@
  * under its eyes, so figures are of about one moment. Memory that a program gave to an arena itself is
  * not of a pool and not in it. */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -162,6 +163,8 @@ int hk_audit(int argc, char **argv)
 	a.pid = (int)pid;
 	read_process(&a);
 	char *text = hk_sys_text("/proc/%d/numa_maps", a.pid);
+	if (!text && errno == ENOENT && kill(a.pid, 0) && errno == ESRCH)
+		hk_die(HK_EXIT_FAILED, "no process %d any more", a.pid);
 	if (!text)
 		hk_die(HK_EXIT_FAILED, "/proc/%d/numa_maps cannot be read: %s", a.pid,
 		       errno == ENOENT ? "this kernel has no NUMA" : strerror(errno));

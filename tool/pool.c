@@ -63,6 +63,9 @@ static void pools_restore(void)
 static void pool_grow(unsigned os, uint64_t pages)
 {
 	uint64_t before, after;
+	for (unsigned i = 0; i < grown_count; i++)
+		if (grown[i].os == os)
+			return; /* named twice */
 	if (!pool_read(os, &before)) {
 		hk_warn("node %u has no pool of %s pages", os, hk_page_name[page_kind]);
 		return;

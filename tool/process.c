@@ -92,6 +92,7 @@ static uint64_t in_file(int pid, const char *range, const char *name, const char
 uintptr_t hk_process_symbol(int pid, const char *symbol)
 {
 	uintptr_t found = 0;
+	bool replaced = false;
 	errno = 0;
 	char *text = hk_sys_text("/proc/%d/maps", pid);
 	if (!text && (errno == EACCES || errno == EPERM))
@@ -107,11 +108,15 @@ uintptr_t hk_process_symbol(int pid, const char *symbol)
 		if (sscanf(line, "%lx-%lx %*s %lx %*s %*s %n", &start, &end, &offset, &name) != 3 ||
 		    offset || !name || line[name] != '/')
 			continue;
+		replaced |= strstr(line + name, "libhakmem") && strstr(line + name, " (deleted)");
 		snprintf(range, sizeof(range), "%lx-%lx", start, end);
 		uint64_t distance = in_file(pid, range, line + name, symbol);
 		if (distance)
 			found = start + distance;
 	}
 	free(text);
+	if (!found && replaced && geteuid()) /* root may open what was mapped, others its name alone */
+		hk_die(HK_EXIT_FAILED, "the library of process %d was replaced since it started: sudo %s %d", pid,
+		       hk_command, pid);
 	return found;
 }

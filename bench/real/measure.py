@@ -117,6 +117,7 @@ class Run(harness.Run):
         with open(self.memory_lines, "wb"):
             os.chmod(self.memory_lines, 0o666)
         super().__init__(side, work, setup, directory)
+        self.env.update({k: v for k, v in os.environ.items() if k.startswith(hkbench.OPTIONS)})
         self.env["LD_PRELOAD"] += ":" + setup.helper("end_memory.so")
         self.env["HAK_MEMORY_FILE"] = self.memory_lines
 

@@ -10,9 +10,7 @@ import sys
 
 import hkbench
 
-# name, file names in order of preference, Debian package: hkbench's, and those the suite adds
-PEERS = [*hkbench.PEERS,
-         ("tbbmalloc", ["libtbbmalloc_proxy.so.2"], "libtbbmalloc2")]
+PEERS = hkbench.PEERS
 GLIBC, OWN = "glibc", "hakmem"
 
 

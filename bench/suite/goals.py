@@ -1,7 +1,8 @@
 """goals - what the suite is to show, judged from a summary: met, not met, not distinguishable, open.
 
-A goal is met only where its figure reaches it and the interval excludes 1: what can't be told from
-noise is not distinguishable, and never met.
+A goal is met only where the whole interval reaches it and excludes 1, and missed where the whole interval
+does not reach it: what can't be told from noise is not distinguishable, and never met. Where the own allocator
+failed in a row, what is said of its group is not met, whatever the other rows show.
 """
 import dataclasses
 
@@ -34,9 +35,7 @@ def judge_least(ratio, least):
         return OPEN
     if ratio.high < least:
         return MISSED
-    if ratio.low <= 1 <= ratio.high:
-        return SAME
-    return MET if ratio.value >= least else MISSED
+    return SAME if ratio.low < least or ratio.low <= 1 <= ratio.high else MET
 
 
 def judge_most(ratio, most):
@@ -68,6 +67,20 @@ def floor_goal(text, target, lines, floor):
     return goal
 
 
+def with_failures(s, goals):
+    """GOALS, none of them met where a row of theirs could not be measured because the own allocator failed in it."""
+    for goal, rows in goals:
+        failed = sorted({i for i, name, _ in s.failures if name == s.own} & {row["id"] for row in rows})
+        if failed:
+            goal.verdict = MISSED
+            goal.detail = f"{s.own} failed in {', '.join(failed)}"
+        yield goal
+
+
+def rows_of(s, group, threads=None):
+    return [row for row in s.rows if row["group"] == group and threads in (None, row["threads"])]
+
+
 def speed_goals(s):
     for threads in sorted({1, 2, 4, 8} | set(s.thread_counts(SYNTHETIC)) - {0}):
         goal = Goal(f"programs, {threads} thread{'s' * (threads > 1)}: geometric mean to the best "
@@ -76,14 +89,14 @@ def speed_goals(s):
         if ratio:
             goal.value, goal.verdict = figure(ratio), judge_least(ratio, 1.15)
             goal.detail = f"{name}, {count} programs"
-        yield goal
+        yield goal, rows_of(s, SYNTHETIC, threads)
     yield floor_goal("each program against its own best peer", "at least 0.9 in every row",
-                     [line for line in s.group(SYNTHETIC) if line.row["compared"]], 0.9)
+                     [line for line in s.group(SYNTHETIC) if line.row["compared"]], 0.9), rows_of(s, SYNTHETIC)
     for name, threads in (("larson", (2, 4, 8)), ("larson-sized", (1, 2, 8)), ("xmalloc", (1, 2, 4)),
                           ("rptest", (2, 8)), ("glibc_thread", (2,)), ("mstress", (4, 8)),
                           ("malloc_large", (1,))):
         for count in threads:
-            yield row_goal(s, f"{name}/{count}")
+            yield row_goal(s, f"{name}/{count}"), [row for row in s.rows if row["id"] == f"{name}/{count}"]
 
 
 def row_goal(s, row_id):
@@ -99,13 +112,13 @@ def row_goal(s, row_id):
 def real_goals(s):
     lines = s.group(REAL)
     yield floor_goal("real programs, CPU time: each against its best peer",
-                     "at most 3 % slower (at least 0.971)", lines, 1 / 1.03)
+                     "at most 3 % slower (at least 0.971)", lines, 1 / 1.03), rows_of(s, REAL)
     means = s.means(REAL)
     for peer, least in (("glibc", 1.05), ("mimalloc", 1.0)):
         ratio, count = means.get(peer, (None, 0))
         yield Goal(f"real programs: geometric mean to {peer}'s",
                    f"at least {least:.2f}" if least > 1 else "above 1", figure(ratio),
-                   judge_least(ratio, least), f"{count} programs" if ratio else "")
+                   judge_least(ratio, least), f"{count} programs" if ratio else ""), rows_of(s, REAL)
 
 
 def tlb_goal(s):
@@ -149,4 +162,4 @@ def latency_goals(s):
 
 
 def all_goals(s):
-    return [*speed_goals(s), *real_goals(s), tlb_goal(s), *memory_goals(s), *latency_goals(s)]
+    return [*with_failures(s, [*speed_goals(s), *real_goals(s)]), tlb_goal(s), *memory_goals(s), *latency_goals(s)]

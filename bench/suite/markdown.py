@@ -68,7 +68,7 @@ def rows(s):
     names, body = [s.own, *s.peers], []
     for group in s.groups():
         for line in s.group(group):
-            figures = [tables.number(line.medians[n], line.scale) if n in line.medians else "-" for n in names]
+            figures = [tables.middle(line, n) for n in names]
             body.append([name_of(line), line.unit, *figures, verdict(line)])
     return table(["", "unit", *names, f"{s.own} to the best other"], body, (2, 1))
 

@@ -29,7 +29,7 @@ def subtitle(s):
     lines = [f"{esc(cpu['model'])}, {len(cpu['allowed'])} processors, {esc(r['machine']['kernel'])}, "
              f"THP {esc(r['machine']['memory']['thp'])}",
              f"{esc(r['started'][:16].replace('T', ' '))} UTC, commit {esc(r['machine']['commit'])}, "
-             f"{settings['mode']} run, {settings['rounds']} rounds, {r['seconds'] / 60:.0f} minutes"]
+             f"{settings['mode']} run, {s.rounds_text()} rounds, {r['seconds'] / 60:.0f} minutes"]
     return "".join(f'<p class="sub">{words}</p>' for words in lines)
 
 
@@ -44,8 +44,8 @@ def warnings(s):
                    "trusted; memory and proof are.")
     if stolen and max(stolen) > NOISY:
         out.append(f"The host took up to {max(stolen) * 100:.0f} % of the processors from this machine.")
-    if s.record["settings"]["rounds"] < 5:
-        out.append("Fewer than five rounds: an interval is the whole range seen, and holds in about "
+    if s.rounds() and min(s.rounds()) < 5:
+        out.append("Fewer than five rounds in some rows: an interval is the whole range seen, and holds in about "
                    "three of four cases only.")
     if s.record["state"] != "complete":
         out.append("This run is not complete: rows are missing.")
@@ -381,7 +381,7 @@ def machine_section(s):
         ("libc", esc(m["libc"])), ("compiler", esc(m["compiler"])), ("commit", esc(m["commit"])),
         ("load at the start", esc(" ".join(str(v) for v in m["load_at_start"]))),
         ("settings", esc(f"{settings['mode']}, threads {settings['threads']}, rounds "
-                         f"{settings['rounds']}, pin {settings['pin']}"
+                         f"{s.rounds_text()} (at most {settings['rounds']}), pin {settings['pin']}"
                          + (f", numactl {settings['numactl']}" if settings["numactl"] else ""))),
         ("environment", esc(" ".join(f"{k}={v}" for k, v in settings["environment"].items())
                             or "no allocator options")),

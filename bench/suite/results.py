@@ -56,8 +56,18 @@ def load(path):
     return record
 
 
-def resumable(record, settings, allocators):
+def place(machine):
+    """What must be the same for two rows to stand in one file."""
+    return {"processor": machine["processor"]["model"], "kernel": machine["kernel"], "libc": machine["libc"],
+            "transparent huge pages": machine["memory"]["thp"], "commit": machine["commit"]}
+
+
+def resumable(record, settings, machine, allocators):
     """None, or why RECORD can't be continued with these."""
+    before, today = place(record["machine"]), place(machine)
+    for key, value in today.items():
+        if before[key] != value:
+            return f"it was made with another {key}, {before[key]}, not {value}"
     for key, value in settings.items():
         if record["settings"].get(key) != value:
             return f"it was made with {key} {record['settings'].get(key)}, not {value}"
@@ -72,5 +82,5 @@ def resumable(record, settings, allocators):
 
 
 def done_ids(record):
-    """Rows that need not be run again: measured without a failure, or skipped for good."""
-    return {r["id"] for r in record["rows"] if not r["failures"]}
+    """Rows that need not be run again: measured without a failure. What was skipped may have been installed since."""
+    return {r["id"] for r in record["rows"] if not r["failures"] and not r["skipped"]}

@@ -157,6 +157,14 @@ class Summary:
                 counts[line.verdict] = counts.get(line.verdict, 0) + 1
         return counts
 
+    def rounds(self):
+        """Of the rows: what was asked for, or fewer where the time was short."""
+        return [row["rounds"] for row in self.rows if row["samples"]]
+
+    def rounds_text(self):
+        """'5', '3-10'; '0' where no row was measured."""
+        return span(self.rounds() or [0])
+
     def find(self, row_id, metric=None):
         for line in self.lines + self.also:
             if line.id == row_id and (metric is None or line.metric == metric):

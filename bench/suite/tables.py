@@ -27,13 +27,16 @@ def percent(share):
     return "-" if share is None else f"{share * 100:.1f} %"
 
 
+def middle(line, name):
+    """The median, or why there is none."""
+    if name in line.medians:
+        return number(line.medians[name], line.scale)
+    return "failed" if any(name == who for who, _ in line.row["failures"]) else "-"
+
+
 def cell(line, name):
     """Median and spread, or why there is none."""
-    if name not in line.medians:
-        failed = any(name == who for who, _ in line.row["failures"])
-        return "failed" if failed else "-"
-    text = number(line.medians[name], line.scale)
-    spread = line.spreads[name]
+    text, spread = middle(line, name), line.spreads.get(name)
     return text if spread is None else f"{text} ±{spread * 50:.0f}%"
 
 

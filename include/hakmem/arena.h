@@ -118,9 +118,10 @@ struct hak_arena_stats {
 int hak_arena_stats(hak_arena *arena, struct hak_arena_stats *stats);
 
 /* For libraries that register the memory with a device: FUNCTION is called for each stretch the arena has, before this
- * returns, and for each it gets later, before a block of it is handed out (in the thread that allocates, under the
- * arena's lock: it must call nothing of this arena). While watched, the arena is not reset or destroyed. One watcher
- * an arena: -EBUSY. hak_arena_unwatch: -EINVAL if there is none. */
+ * returns, and for each it gets later, before a block of it is handed out: in the thread that allocates, under the
+ * arena's lock. It must call nothing of this arena, and should call no malloc, which has but a little memory for calls
+ * from within itself. While watched, the arena is not reset or destroyed. One watcher an arena: -EBUSY.
+ * hak_arena_unwatch: -EINVAL if there is none. */
 typedef void hak_arena_watcher(void *arg, void *where, size_t bytes);
 int hak_arena_watch(hak_arena *arena, hak_arena_watcher *function, void *arg);
 int hak_arena_unwatch(hak_arena *arena);

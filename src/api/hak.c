@@ -246,7 +246,7 @@ HK_EXPORT int hak_malloc_info(int options, FILE *out)
 	fprintf(out, "<total type=\"bins\" count=\"%zu\" size=\"%zu\"/>\n", s.bin_blocks, s.bin_bytes);
 	fprintf(out, "<total type=\"spans\" count=\"%zu\" size=\"%zu\"/>\n</heap>\n", s.spans, s.span_bytes);
 	fprintf(out, "<total type=\"live\" count=\"%llu\" size=\"%zu\"/>\n",
-		(unsigned long long)(s.malloc_blocks - s.free_blocks), live);
+		(unsigned long long)(s.malloc_blocks - hk_min(s.free_blocks, s.malloc_blocks)), live);
 	fprintf(out, "<total type=\"free\" count=\"%zu\" size=\"%zu\"/>\n", s.free_chunk_bytes >> HK_CHUNK_SHIFT,
 		s.free_chunk_bytes);
 	fprintf(out, "<system type=\"current\" size=\"%zu\"/>\n", (s.used_supers << HK_SUPER_SHIFT) + s.warm_bytes);

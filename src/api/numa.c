@@ -73,11 +73,12 @@ HK_EXPORT int hak_numa_stats(struct hak_numa_node *nodes, unsigned count)
 	if (!hk_process_init())
 		return -ENOMEM;
 	hk_fork_check();
+	bool asks = hk_node_count() > 1 && hk_node_may_call(), huge = asks && hk_all_huge();
 	for (unsigned i = 0; i < hk_node_count() && i < count; i++) {
 		struct hk_placement at = {0};
 		struct hk_node_figures f;
 		hk_node_figures(i, &f);
-		if (hk_node_count() > 1 && hk_node_may_call() && hk_placement(i, hk_os_clock_ms() + STATS_MS, &at))
+		if (asks && hk_placement(i, huge, hk_os_clock_ms() + STATS_MS, &at))
 			at = (struct hk_placement){0};
 		nodes[i] = (struct hak_numa_node){
 			.node = hk_numa.os[i],
@@ -108,9 +109,10 @@ HK_EXPORT int hak_numa_audit(struct hak_numa_audit *out, unsigned limit_ms)
 	if (!hk_process_init())
 		return -ENOMEM;
 	hk_fork_check();
-	uint32_t until = hk_os_clock_ms() + limit_ms;
+	bool huge = hk_all_huge();
+	uint32_t until = hk_os_clock_ms() + (uint32_t)hk_min(limit_ms, INT32_MAX);
 	for (unsigned i = 0; i < hk_numa.node_pools && !rc; i++)
-		rc = hk_placement(i, until, &sum);
+		rc = hk_placement(i, huge, until, &sum);
 	if (rc)
 		return rc;
 	full = (struct hak_numa_audit){

@@ -205,8 +205,8 @@ static bool starter_grow(struct hk_pool *pool, unsigned count, bool any_size)
 	if (have >= hk_stripe_starters(hk_pool_index(pool)) || !hk_starters_extend_locked(pool, (unsigned)step))
 		return false;
 	have += step * HK_CHUNK_BYTES;
-	if (have == STEPS_END && hk_os_is_resident(hk_stripe_top(hk_pool_index(pool)) - HK_PAGE_BYTES))
-		hk_store(&hk_region.locked, true); /* nobody has touched it: mlockall */
+	if (have == STEPS_END && hk_os_is_locked(hk_stripe_top(hk_pool_index(pool)) - HK_PAGE_BYTES))
+		hk_store(&hk_region.locked, true);
 	return true;
 }
 

@@ -165,7 +165,7 @@ bool hk_supers_grow_locked(struct hk_pool *pool, size_t end, size_t extra)
 		hk_super_set_free_locked(pool, i, true);
 	}
 	/* After mlockall(MCL_FUTURE) what is committed is resident at once: no more than is needed. */
-	if (extra && hk_os_is_resident(hk_super_base(end + extra) - HK_PAGE_BYTES))
+	if (extra && hk_os_is_locked(hk_super_base(end + extra) - HK_PAGE_BYTES))
 		hk_store(&hk_region.locked, true);
 	pool->count.supers_committed += end + extra - have;
 	return true;

@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "heap/process.h"
 #include "tiny/bin.h"
+#include "tiny/busy.h"
 #include "tiny/remote.h"
 #include "tiny/tiny_slow.h"
 
@@ -18,6 +20,20 @@ static struct hk_arena *unused;    /* [L:arenas] */
 static struct hk_heap *spare;      /* [L:arenas] heaps of arenas that ended, by arena_next */
 static struct hk_arena *groups[HK_HEAPS_MAX / GROUP]; /* [L:arenas] */
 static uint32_t made;              /* [L:arenas] */
+
+/* A signal handler's calls wait for no lock of their own thread. */
+static uint8_t lists_lock(void)
+{
+	uint8_t was = hk_busy_begin(hk_heap_ordinary());
+	hk_lock(&lock);
+	return was;
+}
+
+static void lists_unlock(uint8_t was)
+{
+	hk_unlock(&lock);
+	hk_busy_end(hk_heap_ordinary(), was);
+}
 
 /* ---- arenas ---- */
 
@@ -37,13 +53,13 @@ static struct hk_arena *make(void)
 
 struct hk_arena *hk_arena_new(bool single)
 {
-	hk_lock(&lock);
+	uint8_t was = lists_lock();
 	struct hk_arena *arena = unused;
 	if (arena)
 		unused = arena->next;
 	else
 		arena = make();
-	hk_unlock(&lock);
+	lists_unlock(was);
 	if (!arena)
 		return NULL;
 	memset(&arena->pool.lent, 0, sizeof(arena->pool.lent));
@@ -285,31 +301,62 @@ static void recount_pushes(const struct hk_heap *home)
 
 /* ---- threads that end or move ---- */
 
+/* Another thread may work with a single owner's heap by now, without a call: its bins stay as they are. */
+static bool may_empty(const struct hk_heap *heap)
+{
+	return heap != heap->arena->one && !heap->arena->pool.lost && !heap->orphan;
+}
+
+/* Under each heap's lock: a fork takes what is half done for lost. */
 void hk_arenas_leave(struct hk_heap *home, struct hk_heap *to)
 {
 	give_pushes_back(home);
 	memset(home->seats, 0, sizeof(home->seats));
 	if (!home->guests)
 		return;
-	hk_lock(&lock);
+	uint8_t was = lists_lock();
 	for (struct hk_heap *heap = home->guests, *next; heap; heap = next) {
 		next = heap->guest_next;
+		hk_lock(&heap->lock);
+		for (unsigned c = 0; !to && may_empty(heap) && c < HK_CLASSES; c++)
+			hk_bin_quiet(heap, c);
+		if (!to)
+			hk_bins_give_back(heap);
 		hk_remote_flush(heap, false);
 		unlink_guest(heap);
 		if (to)
 			settle_in(to, heap);
+		else if (may_empty(heap))
+			hk_heap_settle(heap); /* what was posted before others saw that it has no thread */
+		hk_unlock(&heap->lock);
 	}
 	home->guests = NULL;
+	lists_unlock(was);
+}
+
+struct hk_slab *hk_arena_adopt(struct hk_heap *heap, unsigned c)
+{
+	struct hk_arena *arena = heap->arena;
+	struct hk_slab *slab = NULL;
+	if (heap == arena->one || arena->pool.lost || !hk_lock_try(&lock)) /* its own lock is held: the order is the other way */
+		return NULL;
+	for (struct hk_heap *left = arena->heaps; left && !slab; left = left->arena_next) {
+		if (hk_load(&left->home) || !hk_lock_try(&left->lock))
+			continue;
+		slab = hk_heap_give_slab(left, c, heap);
+		hk_unlock(&left->lock);
+	}
 	hk_unlock(&lock);
+	return slab;
 }
 
 unsigned hk_arena_heaps(const struct hk_arena *arena)
 {
 	unsigned n = 0;
-	hk_lock(&lock);
+	uint8_t was = lists_lock();
 	for (const struct hk_heap *heap = arena->heaps; heap; heap = heap->arena_next)
 		n++;
-	hk_unlock(&lock);
+	lists_unlock(was);
 	return n;
 }
 
@@ -317,18 +364,19 @@ unsigned hk_arena_heaps(const struct hk_arena *arena)
 
 void hk_arena_reset(struct hk_arena *arena)
 {
-	hk_lock(&lock);
+	uint8_t was = lists_lock();
 	for (struct hk_heap *heap = arena->heaps; heap; heap = heap->arena_next)
 		clear(heap);
 	hk_unlock(&lock);
 	if (hk_arena_debugs())
 		hk_arena_replace(arena);
 	hk_lent_reset(&arena->pool);
+	hk_busy_end(hk_heap_ordinary(), was);
 }
 
 void hk_arena_end(struct hk_arena *arena)
 {
-	hk_lock(&lock);
+	uint8_t was = lists_lock();
 	hk_store_rel(&arena->life, arena->life + 1);
 	for (struct hk_heap *heap = arena->heaps, *next; heap; heap = next) {
 		next = heap->arena_next;
@@ -350,7 +398,7 @@ void hk_arena_end(struct hk_arena *arena)
 	hk_lock(&lock);
 	arena->next = unused;
 	unused = arena;
-	hk_unlock(&lock);
+	lists_unlock(was);
 }
 
 /* ---- fork ---- */

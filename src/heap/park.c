@@ -93,6 +93,9 @@ void hk_heap_settle(struct hk_heap *heap)
 		for (unsigned c = 0; c < HK_CLASSES; c++)
 			hk_bin_recount(heap, c);
 		hk_youth_end(heap);
+		heap->cap_bytes = 0; /* a cap and their sum are two stores */
+		for (unsigned c = 0; c < HK_CLASSES; c++)
+			heap->cap_bytes += (size_t)heap->classes[c].cap * hk_classes[c].size;
 		empty_bins(heap);
 		hk_remote_flush(heap, false);
 		heap->orphan = false;
@@ -134,8 +137,7 @@ void hk_heap_posted(struct hk_heap *owner, uint64_t queued)
 	hk_unlock(&owner->lock);
 }
 
-/* A slab with room from PARKED, whose lock is held. */
-static struct hk_slab *take_slab(struct hk_heap *parked, unsigned c, struct hk_heap *heap)
+struct hk_slab *hk_heap_give_slab(struct hk_heap *parked, unsigned c, struct hk_heap *heap)
 {
 	struct hk_class_state *cs = &parked->classes[c];
 	if (parked->orphan || hk_load(&parked->xqueue) || parked->drain_rest)
@@ -183,7 +185,7 @@ struct hk_slab *hk_heap_adopt(struct hk_heap *heap, unsigned c, bool far)
 		if (!hk_lock_try(&parked->lock))
 			continue;
 		if (hk_load_acq(&hk_heap_states[i]) == HK_HEAP_PARKED)
-			slab = take_slab(parked, c, heap);
+			slab = hk_heap_give_slab(parked, c, heap);
 		hk_unlock(&parked->lock);
 	}
 	hk_store(&cursor, i);

@@ -51,6 +51,9 @@ void hk_heaps_recount_parked(void);
  * queue, and gives its empty slabs back. */
 void hk_heap_settle(struct hk_heap *heap);
 
+/* A slab of class C with room, HEAP's from now on, from PARKED, which has no thread and whose lock is held. NULL: none. */
+struct hk_slab *hk_heap_give_slab(struct hk_heap *parked, unsigned c, struct hk_heap *heap);
+
 /* [C] once there are object pools: their part of a forked child's repair. */
 extern void (*hk_fork_hook)(void);
 

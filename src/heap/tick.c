@@ -27,7 +27,7 @@ void hk_heap_tick(struct hk_heap *heap, uint32_t now_ms)
 	for (unsigned c = 0; c < HK_CLASSES; c++) {
 		struct hk_class_state *cs = &heap->classes[c];
 		const struct hk_bin *bin = &heap->bins[c];
-		if (cs->cap && !cs->used && cs->quiet_budget == (uint32_t)bin->budget &&
+		if ((cs->cap || bin->head) && !cs->used && cs->quiet_budget == (uint32_t)bin->budget &&
 		    cs->quiet_pops == bin->pops)
 			hk_bin_quiet(heap, c);
 		cs->used = false;

@@ -14,7 +14,7 @@
 /* The folder of the nodes, by way of two that must be in it. If it has no third, there is one node, number 0: that costs a
  * start half of what opening and reading `online` does. */
 #define NODE_0_AND_POWER "/sys/devices/system/node/node0/../power/.."
-#define STATUS "/proc/self/status"
+#define STATUS "/proc/thread-self/status" /* a filter may be one thread's alone */
 #define SAVED "/run/hakmem/topology"
 #define STATUS_BYTES 4096u
 #define TEXT_BYTES (64u << 10)
@@ -26,7 +26,7 @@ static uint8_t index_of[HK_NODES_MAX];            /* [C] the node of each pool i
 
 /* ---- what the process may do ---- */
 
-/* The value of KEY in /proc/self/status; NULL if there is none. */
+/* The value of KEY in the thread's status; NULL if there is none. */
 static char *status(const char *key, char *buf, size_t bytes)
 {
 	char *line = hk_os_read(STATUS, buf, bytes, false) > 0 ? strstr(buf, key) : NULL;
@@ -141,13 +141,27 @@ uint64_t hk_node_turned_away(unsigned pool)
 	return hk_table_number((unsigned)hk_numa.os[pool], "numastat", "numa_foreign");
 }
 
+/* The node of the processor that the thread is on, by its index in the table. Of one that was brought online after the
+ * start the kernel is asked. */
+static unsigned node_here(void)
+{
+	unsigned cpu = hk_os_cpu(), index = cpu < HK_CPUS_MAX ? hk_load(&hk_table.of_cpu[cpu]) : HK_NO_NODE;
+	int os = -1;
+	if (HK_UNLIKELY(index == HK_NO_NODE && cpu < HK_CPUS_MAX && hk_table.count))
+		os = hk_os_node_of_cpu(&cpu);
+	if (HK_UNLIKELY(os >= 0 && cpu < HK_CPUS_MAX)) {
+		index = hk_table_find((unsigned)os);
+		hk_store(&hk_table.of_cpu[cpu], (uint8_t)index);
+	}
+	return index;
+}
+
 unsigned hk_node_nearest(uint64_t mask)
 {
-	unsigned cpu, node;
+	unsigned node;
 	if (!(mask & (mask - 1)))
 		return (unsigned)__builtin_ctzll(mask);
-	cpu = hk_os_cpu();
-	node = cpu < HK_CPUS_MAX ? hk_table.of_cpu[cpu] : HK_NO_NODE;
+	node = node_here();
 	if (node != HK_NO_NODE)
 		for (unsigned k = 0; k < hk_numa.node_pools; k++)
 			if (mask >> order[node][k] & 1)
@@ -254,6 +268,8 @@ static void choose_policy(void)
 		if (why)
 			hk_say("HAKMEM_NUMA=%s ignored: %s; nodes with memory for this process: %s", given,
 			       why, nodes);
+		if (why)
+			hk_options.numa = NULL;
 		hk_numa.asked = !why && hk_numa.policy.kind != HK_NUMA_AUTO;
 	}
 	hk_numa.spread_kind = hk_numa.policy.kind;

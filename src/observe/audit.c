@@ -9,6 +9,7 @@
 #include "numa/node.h"
 #include "observe/options.h"
 #include "observe/snapshot.h"
+#include "tiny/busy.h"
 
 #define BATCH 512u
 #define VERBOSE_MS 1000u
@@ -42,9 +43,7 @@ static int ask(struct batch *b, struct hk_placement *sum)
 	return 0;
 }
 
-/* True if all memory that is not on small pages for a known reason is on huge ones: then one page of a
- * SuperSlab tells of all. */
-static bool all_huge(void)
+bool hk_all_huge(void)
 {
 	size_t huge, resident, small = 0;
 	if (!hk_region.huge || !hk_report_huge(&huge, &resident))
@@ -81,10 +80,9 @@ static int walk(unsigned stripe, bool huge, uint32_t until_ms, struct batch *b, 
 	return rc ? rc : ask(b, sum);
 }
 
-int hk_placement(unsigned node, uint32_t until_ms, struct hk_placement *sum)
+int hk_placement(unsigned node, bool huge, uint32_t until_ms, struct hk_placement *sum)
 {
 	struct batch b = {.os = hk_numa.os[node]};
-	bool huge = all_huge();
 	if (b.os < 0)
 		return 0; /* several nodes: nowhere off */
 	int rc = walk(node, huge, until_ms, &b, sum);
@@ -117,9 +115,12 @@ static void add_pool(struct hk_node_figures *out, unsigned index)
 void hk_node_figures(unsigned index, struct hk_node_figures *out)
 {
 	uint32_t made = hk_min(hk_load(&hk_heaps_made), HK_HEAPS_MAX);
+	struct hk_heap *me = hk_heap_ordinary();
+	uint8_t was = hk_busy_begin(me);
 	memset(out, 0, sizeof(*out));
 	add_pool(out, index);
 	add_pool(out, hk_region.nodes + index);
+	hk_busy_end(me, was);
 	for (uint32_t i = 0; i < made; i++)
 		if (hk_load_acq(&hk_heap_states[i]) != HK_HEAP_NONE && hk_heap_at(i)->node == index)
 			hk_counters_add(&out->sum, &hk_heap_at(i)->count);
@@ -130,14 +131,14 @@ struct out {
 	void *arg;
 };
 
-static void report_pool(struct out *o, unsigned index)
+static void report_pool(struct out *o, unsigned index, bool huge)
 {
 	struct hk_placement at = {0};
 	struct hk_node_figures f;
 	char text[360], where[100];
 	hk_node_figures(index, &f);
 	bool knows = hk_numa.os[index] < 0 || hk_node_may_call();
-	int rc = knows ? hk_placement(index, hk_os_clock_ms() + VERBOSE_MS, &at) : -1;
+	int rc = knows ? hk_placement(index, huge, hk_os_clock_ms() + VERBOSE_MS, &at) : -1;
 	if (rc)
 		snprintf(where, sizeof(where), "off_node_bytes=unknown forced_bytes=unknown");
 	else
@@ -163,6 +164,7 @@ void hk_report_nodes(void (*line)(void *arg, const char *text), void *arg)
 	for (unsigned i = 0; i < hk_numa.node_pools && at < (int)sizeof(text) - 8; i++)
 		at += snprintf(text + at, sizeof(text) - (size_t)at, i ? ",%d" : "%d", hk_numa.os[i]);
 	line(arg, text);
+	bool huge = hk_numa.pools > 1 && hk_all_huge();
 	for (unsigned i = 0; i < hk_node_count(); i++)
-		report_pool(&o, i);
+		report_pool(&o, i, huge);
 }

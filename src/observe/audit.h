@@ -18,8 +18,13 @@ struct hk_placement {
 	uint64_t supers_seen, supers_skipped;
 };
 
-/* Adds what the kernel says of the pages of NODE's pools, until UNTIL_MS of hk_os_clock_ms. 0 or -errno. */
-int hk_placement(unsigned node, uint32_t until_ms, struct hk_placement *sum);
+/* True if all memory that is not on small pages for a known reason is on huge ones: then one page of a SuperSlab tells
+ * of all. Reads the process's smaps, which may take some milliseconds. */
+bool hk_all_huge(void);
+
+/* Adds what the kernel says of the pages of NODE's pools, until UNTIL_MS of hk_os_clock_ms; one of each SuperSlab if
+ * all are HUGE. 0 or -errno. */
+int hk_placement(unsigned node, bool huge, uint32_t until_ms, struct hk_placement *sum);
 
 /* A line for each pool and one for the policy, to LINE with ARG. */
 void hk_report_nodes(void (*line)(void *arg, const char *text), void *arg);

@@ -138,12 +138,17 @@ static const char *said_at(struct place *place)
 	return place->text;
 }
 
+static bool is_text(const char *value)
+{
+	return *value && strlen(value) < TEXTS_BYTES / 3;
+}
+
 static void set(const struct option *o, const char *value, struct place *place)
 {
 	void *field = (char *)&hk_options + o->offset;
 	size_t x = 0;
 	bool good = o->type == PASSED   ? *value
-		    : o->type == TEXT   ? *value && strlen(value) < TEXTS_BYTES / 3
+		    : o->type == TEXT   ? is_text(value)
 		    : o->type == NUMBER ? parse_number(o, value, &x)
 					: parse_choice(o, value, &x);
 	if (!good) {
@@ -154,9 +159,17 @@ static void set(const struct option *o, const char *value, struct place *place)
 			hk_say("%s%s=%s ignored: %s", said_at(place), o->name, value, o->help);
 		return;
 	}
-	if (o->type == TEXT || o->type == PASSED)
-		*(const char **)field = o->type == TEXT ? keep(value) : value;
-	else
+	if (o->type == TEXT && !(*(const char **)field && !strcmp(*(const char **)field, value))) {
+		const char *kept = keep(value);
+		if (!kept) {
+			hk_say("%s%s=%s ignored: the texts of all options are longer than %u bytes", said_at(place), o->name,
+			       value, TEXTS_BYTES);
+			return;
+		}
+		*(const char **)field = kept;
+	} else if (o->type == PASSED)
+		*(const char **)field = value;
+	else if (o->type != TEXT)
 		*(size_t *)field = x;
 	origins[o - table] = place->profile ? BY_PROFILE : BY_ENVIRONMENT;
 }
@@ -223,10 +236,12 @@ static bool load_built_in(const char *name)
 	return false;
 }
 
-static void apply_profile(const char *name)
+static bool apply_profile(const char *name)
 {
-	if (strchr(name, '/') ? load_file(name) : load_built_in(name))
-		read_profile(profile_text, name);
+	if (!(strchr(name, '/') ? load_file(name) : load_built_in(name)))
+		return false;
+	read_profile(profile_text, name);
+	return true;
 }
 
 /* ---- the environment ---- */
@@ -249,16 +264,17 @@ void hk_options_read(void)
 	if (getauxval(AT_SECURE) || !environ)
 		return;
 	for (char **e = environ; *e; e++) {
-		if (!strncmp(*e, "HAKMEM_LOG=", 11) && (*e)[11])
+		if (!strncmp(*e, "HAKMEM_LOG=", 11) && is_text(*e + 11))
 			hk_options.log = keep(*e + 11); /* first: the next lines may have something to say */
-		if (!strncmp(*e, "HAKMEM_PROFILE=", 15))
+		if (!strncmp(*e, "HAKMEM_PROFILE=", 15) && is_text(*e + 15))
 			profile = *e + 15;
 	}
-	if (profile)
-		apply_profile(profile);
+	bool applied = profile && apply_profile(profile);
 	for (char **e = environ; *e; e++)
 		if (!strncmp(*e, "HAKMEM_", 7))
 			read_variable(*e);
+	if (!applied)
+		hk_options.profile = NULL;
 	errno = saved;
 }
 
@@ -274,7 +290,7 @@ void hk_options_print(void)
 			hk_say("%s=%s (%s)", o->name, *(const char *const *)field ? "..." : "", from);
 		} else if (o->type == TEXT) {
 			const char *text = *(const char *const *)field;
-			hk_say("%s=%s (%s)", o->name, text ? text : "", from);
+			hk_say("%s=%s (%s)", o->name, text ? text : "", text ? from : *by);
 		} else if (o->type == CHOICE) {
 			const char *w = word(o, *(const size_t *)field, &bytes);
 			hk_say("%s=%.*s (%s)", o->name, (int)bytes, w ? w : "?", from);

@@ -110,8 +110,12 @@ static void smaps_line(struct smaps *m, const char *line)
 		return;
 	if (!strncmp(line, "Rss:", 4))
 		m->resident_kib += number(colon + 1, 10);
-	else if (!strncmp(line, "AnonHugePages:", 14) || !strncmp(line, "Private_Hugetlb:", 16))
+	else if (!strncmp(line, "AnonHugePages:", 14))
 		m->huge_kib += number(colon + 1, 10);
+	else if (!strncmp(line, "Private_Hugetlb:", 16)) {
+		m->huge_kib += number(colon + 1, 10);
+		m->resident_kib += number(colon + 1, 10); /* Rss has none of them */
+	}
 }
 
 bool hk_report_huge(size_t *huge_bytes, size_t *resident_bytes)

@@ -41,9 +41,11 @@ static void read_heap(struct hk_snapshot *out, const struct hk_heap *heap)
 	out->malloc_blocks += n->tls_pops + pops + n->span_made;
 }
 
-static void read_super(struct hk_snapshot *out, size_t index)
+static void read_super(struct hk_snapshot *out, const struct hk_pool *pool, size_t index)
 {
 	struct hk_super *s = hk_super_at(index);
+	if (hk_load(&s->pool) != pool)
+		return; /* lent to an arena, which has figures of its own */
 	if (s->state == HK_SUPER_SPAN && s->span_chunks)
 		out->spans++;
 	if (s->state != HK_SUPER_CHUNKED)
@@ -66,12 +68,12 @@ static void read_pool(struct hk_snapshot *out, struct hk_pool *pool)
 	unsigned stripe = hk_pool_index(pool);
 	size_t committed = hk_region.stripe[stripe].committed_bytes;
 	for (size_t i = hk_stripe_first(stripe); i < hk_stripe_end(stripe); i++)
-		read_super(out, i);
+		read_super(out, pool, i);
 	out->committed_bytes += committed;
 	out->chunk_bytes += (pool->used_supers << HK_SUPER_SHIFT) - (pool->free_chunks << HK_CHUNK_SHIFT) -
 			    (hk_align_up(committed, HK_SUPER_BYTES) - committed);
 	out->used_supers += pool->used_supers;
-	out->warm_bytes += pool->warm_supers << HK_SUPER_SHIFT;
+	out->warm_bytes += (pool->warm_supers + pool->kept_supers) << HK_SUPER_SHIFT;
 	out->hugetlb_bytes += pool->hugetlb_supers << HK_SUPER_SHIFT;
 	out->free_chunk_bytes += pool->free_chunks << HK_CHUNK_SHIFT;
 	out->dirty_chunk_bytes += pool->dirty_chunks << HK_CHUNK_SHIFT;

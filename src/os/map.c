@@ -112,27 +112,36 @@ int hk_os_purge(uintptr_t where, size_t bytes)
 
 bool hk_os_is_mapped(uintptr_t where)
 {
-	unsigned char in;
 	int saved = errno;
-	bool is = !hk_sys_mincore((void *)where, 1, &in);
+	bool is = !hk_sys_madvise((void *)where, HK_PAGE_BYTES, MADV_NORMAL);
 	errno = saved;
 	return is;
 }
 
-bool hk_os_is_resident(uintptr_t where)
+bool hk_os_is_locked(uintptr_t where)
 {
-	unsigned char in = 0;
-	return !hk_sys_mincore((void *)where, 1, &in) && (in & 1);
+	int saved = errno;
+	bool is = hk_sys_madvise((void *)where, HK_PAGE_BYTES, MADV_DONTNEED) && errno == EINVAL;
+	errno = saved;
+	return is;
 }
 
+/* Not by mincore: systemd's @system-service has killed for it since version 241. */
 unsigned hk_os_resident_pages(uintptr_t where)
 {
-	unsigned char in[HK_SUPER_BYTES / HK_PAGE_BYTES];
+	enum { SOME = 64 };
+	uint64_t page[SOME]; /* bit 63: present */
+	int saved = errno, fd = hk_sys_open("/proc/self/pagemap", O_RDONLY);
 	unsigned n = 0;
-	if (hk_sys_mincore((void *)where, HK_SUPER_BYTES, in))
-		return 0;
-	for (unsigned i = 0; i < sizeof(in); i++)
-		n += in[i] & 1;
+	for (uintptr_t at = where; fd >= 0 && at < where + HK_SUPER_BYTES; at += SOME * HK_PAGE_BYTES) {
+		if (hk_sys_pread(fd, page, sizeof(page), at / HK_PAGE_BYTES * sizeof(*page)) != sizeof(page))
+			break;
+		for (unsigned i = 0; i < SOME; i++)
+			n += page[i] >> 63;
+	}
+	if (fd >= 0)
+		hk_sys_close(fd);
+	errno = saved;
 	return n;
 }
 

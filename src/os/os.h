@@ -46,8 +46,8 @@ int hk_os_purge(uintptr_t where, size_t bytes);
 /* True if something is mapped at WHERE, accessible or not. */
 bool hk_os_is_mapped(uintptr_t where);
 
-/* True if the page at WHERE has memory. */
-bool hk_os_is_resident(uintptr_t where);
+/* True if the committed page at WHERE, which nothing was written to, is locked: after mlockall(MCL_FUTURE). */
+bool hk_os_is_locked(uintptr_t where);
 
 /* Pages of the 2 MiB at WHERE that are in memory; 0 where the kernel does not say. */
 unsigned hk_os_resident_pages(uintptr_t where);
@@ -92,6 +92,9 @@ int hk_os_page_nodes(void *const *pages, size_t count, int *nodes);
 
 /* The processor that the caller is on; no system call where libc registered for rseq. */
 unsigned hk_os_cpu(void);
+
+/* The node, as the kernel numbers them, of the processor that this runs on, which goes to *CPU; -1: not to be had. */
+int hk_os_node_of_cpu(unsigned *cpu);
 
 /* The file's first BYTES - 1 as text, cut at its end; its length, or -1. ROOTS: only if it is a regular
  * file that root owns and no other may write, else -2. Keeps errno. */

@@ -64,3 +64,9 @@ unsigned hk_os_cpu(void)
 	unsigned cpu = 0;
 	return syscall(SYS_getcpu, &cpu, NULL, NULL) ? 0 : cpu;
 }
+
+int hk_os_node_of_cpu(unsigned *cpu)
+{
+	unsigned node;
+	return syscall(SYS_getcpu, cpu, &node, NULL) ? -1 : (int)node;
+}

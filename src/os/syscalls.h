@@ -33,11 +33,6 @@ HK_INLINE int hk_sys_madvise(void *where, size_t bytes, int advice)
 	return (int)syscall(SYS_madvise, where, bytes, advice);
 }
 
-HK_INLINE int hk_sys_mincore(void *where, size_t bytes, unsigned char *in)
-{
-	return (int)syscall(SYS_mincore, where, bytes, in);
-}
-
 HK_INLINE int hk_sys_open(const char *path, int flags)
 {
 	return (int)syscall(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC, 0);
@@ -46,6 +41,11 @@ HK_INLINE int hk_sys_open(const char *path, int flags)
 HK_INLINE ssize_t hk_sys_read(int fd, void *to, size_t bytes)
 {
 	return syscall(SYS_read, fd, to, bytes);
+}
+
+HK_INLINE ssize_t hk_sys_pread(int fd, void *to, size_t bytes, uint64_t at)
+{
+	return syscall(SYS_pread64, fd, to, bytes, at);
 }
 
 HK_INLINE int hk_sys_close(int fd)

@@ -81,10 +81,10 @@ static size_t cgroup_limit(const char *text, const char *key, const char *root, 
 	char path[1200];
 	const char *line = strstr(text, key);
 	size_t least = SIZE_MAX, n = strlen(root), first = n, more;
-	if (!line)
-		return SIZE_MAX;
-	line += strlen(key) - 1;
+	line = line ? line + strlen(key) - 1 : "";
 	more = strcspn(line, "\n");
+	if (n + more + strlen(leaf) >= sizeof(path))
+		more = 0; /* the root's alone */
 	memcpy(path, root, n);
 	memcpy(path + n, line, more);
 	for (n += more; n >= first; n--) {
@@ -99,7 +99,7 @@ static size_t cgroup_limit(const char *text, const char *key, const char *root, 
 
 size_t hk_os_memory_limit(void)
 {
-	char text[1024];
+	char text[4096]; /* version 1 has a line for each of its 13 controllers */
 	size_t least = SIZE_MAX;
 	struct sysinfo info;
 	if (hk_os_read("/proc/self/cgroup", text, sizeof(text), false) > 0) {

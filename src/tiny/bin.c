@@ -234,12 +234,12 @@ static struct hk_slab *slab_new(struct hk_heap *heap, unsigned c)
 	struct hk_pool *home = hk_heap_pool(heap), *pool;
 	struct hk_slab *slab = HK_UNLIKELY(heap->young) ? hk_youth_slab(heap, c) : NULL;
 	bool parked = false;
-	if (!slab && !heap->arena) {
-		slab = hk_heap_adopt(heap, c, false);
-		parked = slab != NULL;
-	}
+	if (!slab && !heap->arena)
+		parked = (slab = hk_heap_adopt(heap, c, false)) != NULL;
 	if (!slab)
 		slab = hk_slab_new(home, c, heap);
+	if (!slab && heap->arena) /* it has no more: what threads that ended left in it */
+		parked = (slab = hk_arena_adopt(heap, c)) != NULL;
 	if (!slab) { /* the node has no more: what others have, from the nearest on */
 		slab = heap->arena ? NULL : hk_heap_adopt(heap, c, true);
 		parked = slab != NULL;

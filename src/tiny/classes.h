@@ -27,6 +27,8 @@
 #define HK_PLAIN_CLASSES 16u /* those without the line */
 #define HK_TINY_CLASSES 95u
 
+_Static_assert(HK_CLASSES <= 128, "a chain has 7 bits for a class, a heap's mask two words");
+
 struct hk_class {
 	uint64_t inverse;    /* ceil(2^40 / size): offset * inverse >> 40 is the block's number */
 	uint32_t size;       /* bytes of a block */

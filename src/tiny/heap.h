@@ -238,6 +238,9 @@ HK_INLINE void hk_fork_check(void)
  * NULL. HEAP's lock is held. */
 struct hk_slab *hk_heap_adopt(struct hk_heap *heap, unsigned c, bool far);
 
+/* The same for a heap in an arena, from one there whose thread has ended. */
+struct hk_slab *hk_arena_adopt(struct hk_heap *heap, unsigned c);
+
 /* For a young heap, whose lock is held: a slab of class C of its own, in no list. NULL: its youth is over, or memory. */
 struct hk_slab *hk_youth_slab(struct hk_heap *heap, unsigned c);
 

@@ -91,8 +91,8 @@ HK_COLD static void *alloc_without_heap(unsigned node, size_t size, size_t align
 		return p ? p : out_of_memory();
 	}
 	hk_add(&shared->count.early_no_heap, 1);
-	hk_add(&shared->count.tls_pops, 1);
 	void *p = alloc_from(node, size, align, c, zero);
+	hk_add(&shared->count.tls_pops, p != NULL);
 	return p ? p : out_of_memory();
 }
 
@@ -133,8 +133,8 @@ HK_NOINLINE static void *refill_and_pop(struct hk_heap *heap, unsigned c, bool *
 HK_NOINLINE static void *span(struct hk_heap *heap, size_t size, size_t align, bool *zero)
 {
 	enter(heap);
-	heap->count.span_made++;
 	void *p = hk_span_alloc(hk_heap_pool(heap), size, align, zero);
+	heap->count.span_made += p != NULL;
 	leave(heap);
 	return p ? p : out_of_memory();
 }
@@ -159,7 +159,8 @@ void *hk_alloc_in(struct hk_heap *heap, size_t size, size_t align, bool *zero)
 	struct hk_block *block = c < HK_CLASSES ? hk_bin_pop(&heap->bins[c]) : NULL;
 	if (HK_LIKELY(block))
 		return block;
-	if (HK_UNLIKELY(is_busy(heap))) {
+	/* Or in a handler that came while its thread held the pool's lock: an arena was being made, say. */
+	if (HK_UNLIKELY(is_busy(heap) || (heap->pool && hk_lock_is_mine(&heap->pool->lock)))) {
 		heap->count.early_reentry++;
 		if (heap->arena)
 			return out_of_memory(); /* what is kept for such calls is in no arena */
@@ -175,7 +176,8 @@ void *hk_alloc_in(struct hk_heap *heap, size_t size, size_t align, bool *zero)
 	void *p = c == HK_CLASSES ? span(heap, size, align, zero) : refill_and_pop(heap, c, zero);
 	if (HK_LIKELY(p != NULL) || heap->arena)
 		return p;
-	bool noted = heap->young;
+	heap = hk_heap_ordinary(); /* the thread may have moved to another one, and that one may be another thread's */
+	bool noted = hk_heap_is_born(heap) && heap->young;
 	if (noted)
 		hk_youth_stop(heap);
 	uint8_t was = hk_busy_begin(heap);
@@ -183,7 +185,7 @@ void *hk_alloc_in(struct hk_heap *heap, size_t size, size_t align, bool *zero)
 	hk_busy_end(heap, was);
 	if (!more && !noted)
 		return p;
-	/* What ended threads left may do. The thread may have another heap since, and its bins some blocks. */
+	/* What ended threads left may do; and the heap's bins may have some blocks. */
 	return hk_alloc_in(hk_heap_ordinary(), size, align, zero);
 }
 
@@ -306,7 +308,7 @@ static void free_block(struct hk_heap *heap, struct hk_slab *slab, void *p)
 	heap = through ? through : heap;
 	if (HK_UNLIKELY(!through || !hk_heap_is_born(heap) || is_busy(heap))) {
 		struct hk_heap *counting = hk_heap_is_born(heap) ? heap : hk_shared_heaps[0];
-		hk_add(&counting->count.tls_sll, 1);
+		hk_add(&counting->count.tls_sll, through != NULL); /* an arena's blocks are not counted here */
 		/* Draining takes locks, which what a handler interrupted may have. */
 		bool inside = (hk_heap_is_born(heap) && is_busy(heap)) || hk_lock_is_mine(&hk_pool_of(p)->lock);
 		hk_remote_post_one(slab, p, !inside);
@@ -328,10 +330,11 @@ static void free_span(struct hk_heap *heap, void *p)
 	struct hk_heap *through = host(heap, hk_pool_of(p)); /* an arena's has no tick: that enters the kernel */
 	heap = through ? through : heap;
 	if (!hk_heap_is_born(heap) || is_busy(heap)) {
+		hk_add(&(hk_heap_is_born(heap) ? heap : hk_shared_heaps[0])->count.span_freed, through != NULL);
 		hk_span_defer(p);
 	} else {
 		enter(heap);
-		heap->count.span_freed++;
+		heap->count.span_freed += through != NULL; /* an arena's blocks are not counted here */
 		hk_span_free(p);
 		if (!heap->home)
 			hk_span_free_late();

@@ -240,6 +240,8 @@ static void test_audit(void **state)
 	CHECK(rc == 0 && big.behind == 42 && big.a.size_bytes == sizeof(big), "a larger structure: %d", rc);
 	CHECK(big.a.supers_seen >= size / (2 * MIB), "%llu SuperSlabs", (unsigned long long)big.a.supers_seen);
 	CHECK(big.a.supers_skipped == 0, "%llu left out", (unsigned long long)big.a.supers_skipped);
+	rc = TWIN(hak_numa_audit)(&big.a, UINT_MAX);
+	CHECK(rc == 0 && big.a.supers_skipped == 0, "without a limit: %llu left out", (unsigned long long)big.a.supers_skipped);
 	CHECK(big.a.pages_asked >= big.a.supers_seen, "%llu pages", (unsigned long long)big.a.pages_asked);
 	CHECK(big.a.resident_bytes >= size, "%llu bytes", (unsigned long long)big.a.resident_bytes);
 	CHECK(big.a.off_node_bytes <= big.a.resident_bytes && big.a.forced_bytes <= big.a.off_node_bytes, "sums");

@@ -22,8 +22,8 @@ expected_files() {
 	for f in config/*.conf; do
 		echo "$prefix/share/hakmem/profiles/${f##*/}"
 	done
-	for f in README.md CHANGELOG.md SECURITY.md LICENSE docs/*.md; do
-		[[ ! -e $f ]] || echo "$prefix/share/doc/hakmem/${f##*/}"
+	for f in README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE docs/*.md docs/figures/*.svg docs/reports/full.svg; do
+		echo "$prefix/share/doc/hakmem/${f##*/}"
 	done
 	if [[ -f $BUILD/libhakmem_uring.so ]]; then
 		echo "$libdir/libhakmem_uring.so.$version" "$libdir/libhakmem_uring.so.$soversion" \
@@ -36,6 +36,16 @@ expected_files() {
 	[[ ! -e $BUILD/hakmem ]] || echo "$prefix/bin/hakmem" "$prefix/share/man/man1/hakmem.1" \
 		"$prefix/lib/systemd/system/hakmem-topology.service" \
 		"$prefix/share/bash-completion/completions/hakmem"
+}
+
+# dead_links DIR: of its documents, to files that are not there.
+dead_links() {
+	local f link
+	for f in "$1"/*.md; do
+		grep -oE '\]\([^)]*\)' "$f" | tr -d '])(' | while read -r link; do
+			[[ $link == http* || $link == '#'* ]] || (cd "$1" && [[ -e ${link%%#*} ]]) || echo "${f##*/}: $link"
+		done
+	done
 }
 
 files_below() {
@@ -72,6 +82,7 @@ test_prefix() {
 	check_same "installed files below a prefix" \
 		"$( (expected_files "$prefix" "$prefix/lib"; echo "$prefix/lib/libother.so.1") |
 			tr ' ' '\n' | sed "s|^$prefix||" | LC_ALL=C sort)" "$(files_below "$prefix")"
+	check_same "links to nowhere in the installed documents" "" "$(dead_links "$prefix/share/doc/hakmem")"
 	test_programs "$prefix"
 	test_tool "$prefix"
 	test_pages "$prefix/share/man"

@@ -3,7 +3,8 @@
  *   nores program [argument...]
  *   nores -t            tries one filtered call in a child; 0 if it was killed for it
  *
- * As a service unit with SystemCallFilter=~@resources has it, with the calls that alter limits.
+ * As a service unit with SystemCallFilter=~@resources has it, with the calls that alter limits, and with mincore, which
+ * @system-service lacks.
  * prlimit64 serves getrlimit too, so it is killed only where a new limit is given (its third
  * argument), which a filter can see. Needs no privilege: no_new_privs is set first.
  */
@@ -43,6 +44,7 @@ static struct sock_filter filter[] = {
 	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, THIS_ARCH, 1, 0),
 	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
 	LOAD(offsetof(struct seccomp_data, nr)),
+	KILL_IF(SYS_mincore),
 	KILL_IF(SYS_mbind),
 	KILL_IF(SYS_set_mempolicy),
 	KILL_IF(SYS_set_mempolicy_home_node),

@@ -22,9 +22,10 @@ int main(void)
 """
 
 
-def held(command):
+def held(command, **more):
     """A process that has MIB touched, and goes when its input ends."""
-    p = subprocess.Popen(command, text=True, env=clean_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    p = subprocess.Popen(command, text=True, env=clean_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                         **more)
     same(p.stdout.readline(), "ready\n", "the program's word")
     return p
 
@@ -85,6 +86,19 @@ def test_a_file_that_was_replaced_meanwhile():
         check("not served by hakmem" in done.stderr, done.stderr)
     else:
         check_report(done.stdout, "replaced")
+
+
+def test_a_file_that_was_replaced_and_may_not_be_opened():
+    """Who is not root has its name alone, under which another one stands."""
+    need_root()
+    with folder() as tmp:
+        tool, hold, lib = tool_for_nobody(tmp), compile_c(tmp + "/hold", HOLD), tmp + "/libhakmem.so"
+        subprocess.run(["cp", os.path.join(BUILD, "libhakmem.so.0"), lib], check=True)
+        with held(["/usr/bin/env", "LD_PRELOAD=" + lib, hold], preexec_fn=as_nobody) as p:
+            os.unlink(lib)
+            refused("audit", str(p.pid), tool=tool, status=1, preexec_fn=as_nobody,
+                    words=["was replaced since it started", f"sudo hakmem audit {p.pid}"])
+            p.stdin.close()
 
 
 def test_processes_that_cannot_be_audited():

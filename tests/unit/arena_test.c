@@ -176,6 +176,41 @@ static void test_seats_are_left(void **state)
 	hak_arena_destroy(handle(arena));
 }
 
+static unsigned taken;
+
+/* Takes all that there is of ARENA, gives nine blocks of ten back, and ends. */
+static void *takes_all(void *arena)
+{
+	static void *p[16384];
+	while (taken < COUNT_OF(p) && (p[taken] = hak_arena_alloc(arena, 1000)))
+		taken++;
+	for (unsigned i = 0; i < taken; i++)
+		if (i % 10)
+			hak_arena_free(arena, p[i]);
+	return NULL;
+}
+
+/* It is for those who stay, also for one that has a heap there already. */
+static void test_what_ended_threads_left(void **state)
+{
+	pthread_t t;
+	unsigned n = 0;
+	(void)state;
+	unit_start(NULL);
+	struct hk_arena *arena = make(4, 0, 0);
+	arena->pool.lent.most = 4;
+	assert_non_null(hak_arena_alloc(handle(arena), 1000));
+	assert_int_equal(pthread_create(&t, NULL, takes_all, arena), 0);
+	pthread_join(t, NULL);
+	assert_in_range(taken, 7000, 8400);
+	while (hak_arena_alloc(handle(arena), 1000))
+		n++;
+	assert_in_range(n, taken * 8 / 10, taken);
+	audit_lent(arena);
+	unit_audit();
+	hak_arena_destroy(handle(arena));
+}
+
 /* A seat serves eight arenas and more, by turns. */
 static void test_more_than_seats(void **state)
 {
@@ -224,11 +259,11 @@ static void test_populated_goes_back_warm(void **state)
 	unit_start(NULL);
 	struct hk_arena *arena = make(8, HAK_POPULATE_NOW, 0);
 	size_t index = arena->pool.lent.all - 1;
-	assert_true(hk_os_is_resident(hk_super_base(index)));
+	assert_true(unit_resident((void *)hk_super_base(index)));
 	hak_arena_destroy(handle(arena));
-	assert_true(!hk_os_is_resident(hk_super_base(index)) || hk_super_at(index)->zero != ~0u);
+	assert_true(!unit_resident((void *)hk_super_base(index)) || hk_super_at(index)->zero != ~0u);
 	hk_heaps_trim(0);
-	assert_false(hk_os_is_resident(hk_super_base(index)));
+	assert_false(unit_resident((void *)hk_super_base(index)));
 	unit_audit();
 }
 
@@ -240,7 +275,7 @@ static void test_headers_are_ready(void **state)
 	struct hk_arena *arena = make(40, HAK_POPULATE_NOW, 0);
 	for (uint32_t at = arena->pool.lent.all; at; at = hk_super_at(at - 1)->all_next) {
 		assert_non_null(hk_slab_at(at - 1, 0));
-		assert_true(hk_os_is_resident((uintptr_t)hk_slab_at(at - 1, 0) & ~(HK_PAGE_BYTES - 1)));
+		assert_true(unit_resident(hk_slab_at(at - 1, 0)));
 	}
 	hak_arena_destroy(handle(arena));
 }
@@ -428,6 +463,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_maximum),
 		cmocka_unit_test(test_lives),
 		cmocka_unit_test(test_seats_are_left),
+		cmocka_unit_test(test_what_ended_threads_left),
 		cmocka_unit_test(test_more_than_seats),
 		cmocka_unit_test(test_inside_another_call),
 		cmocka_unit_test(test_populated_goes_back_warm),

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hakmem/arena.h"
 #include "observe/snapshot.h"
 #include "tiny/large.h"
 #include "tiny/tiny_slow.h"
@@ -64,13 +65,13 @@ static void each_refill_stage(void **state)
 {
 	(void)state;
 	struct hk_heap *heap = begin(NO_STARTERS), *other = unit_heap();
-	enum { C = 63, N = 189 }; /* three slabs of 1 KiB blocks */
-	unit_take(blocks, N, 1024);
+	enum { C = 31, N = 381, BYTES = 512 }; /* three slabs of 512 B blocks */
+	unit_take(blocks, N, BYTES);
 	empty_bin(heap, C);
 	struct hk_counters was = *sum();
 	hak_free(blocks[N - 1]);
 	empty_bin(heap, C);
-	unit_take(blocks + N - 1, 1, 1024);
+	unit_take(blocks + N - 1, 1, BYTES);
 	assert_int_equal(sum()->refill_slab, was.refill_slab + 1);
 	empty_bin(heap, C);
 	was = *sum();
@@ -80,7 +81,7 @@ static void each_refill_stage(void **state)
 	struct hk_slab *first = hk_slab_of_tiny(blocks[0]);
 	if (heap->classes[C].last == first)
 		fail_msg("the slab used last is the first");
-	unit_take(blocks, 1, 1024);
+	unit_take(blocks, 1, BYTES);
 	assert_int_equal(sum()->refill_partial + sum()->refill_slab, was.refill_partial + was.refill_slab + 1);
 	/* By the queue. */
 	empty_bin(heap, C);
@@ -90,7 +91,7 @@ static void each_refill_stage(void **state)
 	unit_give(blocks, 5);
 	hk_remote_flush(other, false);
 	unit_as(heap);
-	unit_take(blocks, 1, 1024);
+	unit_take(blocks, 1, BYTES);
 	assert_int_equal(sum()->refill_remote, was.refill_remote + 1);
 	assert_int_equal(sum()->ss_remote_drained, was.ss_remote_drained + 5);
 	assert_int_equal(sum()->refill_blocks, was.refill_blocks + 5);
@@ -251,6 +252,60 @@ static void spans_and_callocs(void **state)
 	assert_int_equal(now.free_blocks, 3);
 }
 
+/* Also of spans, and of those that a signal handler frees. */
+static void what_failed_is_no_block(void **state)
+{
+	(void)state;
+	struct hk_heap *heap = begin(NO_STARTERS);
+	void *p = hak_malloc(5000000);
+	for (unsigned i = 0; i < 5; i++)
+		assert_null(hak_malloc(1ul << 46));
+	sum();
+	assert_int_equal(now.malloc_blocks, 1);
+	heap->busy = 1; /* as a signal handler finds it */
+	hak_free(p);
+	heap->busy = 0;
+	sum();
+	assert_int_equal(now.free_blocks, 1);
+}
+
+/* They have figures of their own. */
+static void arenas_are_not_counted(void **state)
+{
+	struct hak_arena_options o = {.size_bytes = sizeof(o), .initial_bytes = 8 << 20};
+	hak_arena *arena;
+	(void)state;
+	begin(NO_STARTERS);
+	assert_int_equal(hak_arena_create(&o, &arena), 0);
+	struct hk_snapshot before = (sum(), now);
+	for (unsigned i = 0; i < 1000; i++)
+		assert_non_null(hak_arena_alloc(arena, 500));
+	void *p = hak_arena_alloc(arena, 1000000);
+	sum();
+	assert_int_equal(now.spans, before.spans);
+	assert_int_equal(now.slabs, before.slabs);
+	assert_int_equal(now.slab_live_bytes, before.slab_live_bytes);
+	assert_int_equal(now.malloc_blocks, before.malloc_blocks);
+	struct hk_heap *had = unit_as(unit_heap()); /* a thread that has no heap there */
+	hak_free(p);
+	unit_as(had);
+	sum();
+	assert_int_equal(now.free_blocks, before.free_blocks);
+	assert_int_equal(hak_arena_destroy(arena), 0);
+}
+
+/* A handler that came while its thread had the pool's lock is served apart, and waits for nothing. */
+static void a_pool_that_is_locked(void **state)
+{
+	(void)state;
+	struct hk_heap *heap = begin(NO_STARTERS);
+	hk_lock(&POOL->lock);
+	void *p = hak_malloc(3000), *q = hak_malloc(100);
+	hk_unlock(&POOL->lock);
+	assert_true(p && q);
+	assert_int_equal(heap->count.early_reentry, 2);
+}
+
 static void early_returns_have_names(void **state)
 {
 	(void)state;
@@ -310,6 +365,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(blocks_are_counted_exactly),
 		cmocka_unit_test(bins_lose_nothing),
 		cmocka_unit_test(spans_and_callocs),
+		cmocka_unit_test(what_failed_is_no_block),
+		cmocka_unit_test(arenas_are_not_counted),
+		cmocka_unit_test(a_pool_that_is_locked),
 		cmocka_unit_test(early_returns_have_names),
 		cmocka_unit_test(threads_past_their_end),
 		cmocka_unit_test(figures_may_be_asked_at_any_moment),

@@ -62,7 +62,7 @@ int __wrap_hk_os_read(const char *path, char *buf, size_t bytes, bool roots)
 	unit_machine.reads++;
 	if (!strcmp(path, NODES "online"))
 		return give(unit_machine.online, buf, bytes);
-	if (!strcmp(path, "/proc/self/status")) {
+	if (!strcmp(path, "/proc/thread-self/status")) {
 		snprintf(text, sizeof(text), "Name:\tx\n%s%s\nMems_allowed:\t1\nMems_allowed_list:\t%s\n",
 			 unit_machine.filter ? "Seccomp:\t" : "x:", unit_machine.filter ? unit_machine.filter : "",
 			 unit_machine.allowed);

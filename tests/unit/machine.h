@@ -13,7 +13,7 @@
 
 struct unit_machine {
 	const char *online;  /* NULL: this machine as it is */
-	const char *allowed, *filter; /* of /proc/self/status; filter NULL: no such line */
+	const char *allowed, *filter; /* of /proc/thread-self/status; filter NULL: no such line */
 	const char *saved;            /* the file of root's; NULL: not there */
 	bool saved_by_others;
 	bool no_power; /* a kernel whose devices have no folder of that name */

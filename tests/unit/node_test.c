@@ -192,6 +192,22 @@ static void a_processor_that_is_not_known(void **state)
 	assert_int_equal(hk_node_nearest(6), 1);
 }
 
+/* Brought online after the start: the kernel knows its node. */
+static void a_processor_that_came_later(void **state)
+{
+	(void)state;
+	unit_two_nodes();
+	unit_machine.node[0].cpus = unit_machine.node[1].cpus = "4000\n";
+	hk_node_init();
+	unsigned cpu;
+	assert_true(run_on(0));
+	if (hk_os_node_of_cpu(&cpu))
+		unit_skip("processor 0 is not on node 0");
+	assert_int_equal(hk_table.of_cpu[0], HK_NO_NODE);
+	assert_int_equal(hk_node_nearest(3), 0);
+	assert_int_equal(hk_table.of_cpu[0], hk_table_find(0));
+}
+
 static void most_nodes(void **state)
 {
 	static char text[8000];
@@ -411,6 +427,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(its_own_pool_is_the_first),
 		cmocka_unit_test(a_thread_takes_from_the_nearest),
 		cmocka_unit_test(a_processor_that_is_not_known),
+		cmocka_unit_test(a_processor_that_came_later),
 		cmocka_unit_test(most_nodes),
 		cmocka_unit_test(policies_by_option),
 		cmocka_unit_test(bad_policies_are_named_once),

@@ -290,6 +290,25 @@ static void bad_profiles_are_named_once(void **state)
 	}
 }
 
+/* What was ignored is not in force, and is not said to be. */
+static void texts_that_are_too_long(void **state)
+{
+	(void)state;
+	static char lengthy[1000];
+	memset(lengthy, '/', sizeof(lengthy) - 1);
+	struct setting log[] = {{"HAKMEM_LOG", lengthy}, {NULL, NULL}};
+	print_with(log);
+	assert_int_equal(times(said, "HAKMEM_LOG=/"), 1);
+	assert_int_equal(times(said, "HAKMEM_LOG= (default)\n"), 1);
+	struct setting profile[] = {{"HAKMEM_PROFILE", lengthy}, {NULL, NULL}};
+	print_with(profile);
+	assert_int_equal(times(said, "HAKMEM_PROFILE=/"), 1); /* ignored */
+	assert_int_equal(times(said, "HAKMEM_PROFILE= (default)\n"), 1);
+	struct setting none[] = {{"HAKMEM_PROFILE", "nonesuch"}, {NULL, NULL}};
+	print_with(none);
+	assert_int_equal(times(said, "HAKMEM_PROFILE= (default)\n"), 1);
+}
+
 static void lines_of_a_profile(void **state)
 {
 	(void)state;
@@ -348,6 +367,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(default_profile_changes_nothing),
 		cmocka_unit_test(variables_win_over_profiles),
 		cmocka_unit_test(bad_profiles_are_named_once),
+		cmocka_unit_test(texts_that_are_too_long),
 		cmocka_unit_test(lines_of_a_profile),
 		cmocka_unit_test(a_profile_that_is_a_fifo),
 	};

@@ -400,10 +400,32 @@ static void tags_tell_heaps_apart(void **state)
 	}
 }
 
+/* A bin of blocks above 64 KiB opens with a cap of 0; when it is quiet, what a refill left in it goes as well. */
+static void a_quiet_bin_without_a_cap(void **state)
+{
+	bool zero;
+	(void)state;
+	begin(NULL);
+	struct hk_heap *heap = hk_heap_mine();
+	unsigned c = hk_class_of(80000);
+	uint32_t now = hk_os_clock_ms();
+	hk_lock(&heap->lock);
+	assert_true(hk_bin_refill(heap, c, &zero));
+	assert_non_null(heap->bins[c].head);
+	hk_unlock(&heap->lock);
+	heap->cap_bytes -= (size_t)heap->classes[c].cap * hk_classes[c].size;
+	heap->classes[c].cap = 0;
+	for (unsigned i = 0; i < 3; i++)
+		hk_heap_tick(heap, now + 100 * i);
+	assert_null(heap->bins[c].head);
+	unit_audit();
+}
+
 int main(int argc, char **argv)
 {
 	static const struct CMUnitTest cases[] = {
 		cmocka_unit_test(ends_are_parked),
+		cmocka_unit_test(a_quiet_bin_without_a_cap),
 		cmocka_unit_test(bins_wait_for_the_next_thread),
 		cmocka_unit_test(stocks_have_a_limit),
 		cmocka_unit_test(the_living_take_from_the_stock),

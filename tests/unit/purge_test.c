@@ -17,14 +17,6 @@ static char *take(unsigned count)
 	return p;
 }
 
-/* Is the page at P resident? */
-static bool resident(char *p)
-{
-	unsigned char in;
-	assert_int_equal(mincore(p, 4096, &in), 0);
-	return in & 1;
-}
-
 static struct hk_super *super_of(const void *p)
 {
 	return hk_super_at(hk_super_index(p));
@@ -62,7 +54,7 @@ static void trim_gives_all_but_the_pad(void **state)
 	assert_int_equal(POOL->warm_supers, 3);
 	assert_int_equal(trimmed(0), 3 * HK_SUPER_BYTES);
 	for (unsigned i = 0; i < 10; i++) {
-		assert_false(resident(p[i]));
+		assert_false(unit_resident(p[i]));
 		assert_int_equal(super_of(p[i])->zero, ~0u);
 	}
 	assert_int_equal(trimmed(0), 0);
@@ -197,8 +189,8 @@ static void decay_takes_what_is_old(void **state)
 	super_of(p[2])->idle_since_ms -= 3600000;
 	hk_pool_tick(POOL, hk_os_clock_ms() + 2000);
 	assert_int_equal(POOL->warm_supers, 2);
-	assert_false(resident(p[1]) || resident(p[2]));
-	assert_true(resident(p[0]) && resident(p[3]));
+	assert_false(unit_resident(p[1]) || unit_resident(p[2]));
+	assert_true(unit_resident(p[0]) && unit_resident(p[3]));
 	unit_audit();
 }
 
@@ -235,7 +227,7 @@ static void trim_breaks_the_emptiest_first(void **state)
 	assert_true(super_of(b)->flags & HK_SUPER_BROKEN);
 	assert_false(super_of(a)->flags & HK_SUPER_BROKEN || super_of(c)->flags & HK_SUPER_BROKEN);
 	assert_int_equal(POOL->count.broken_supers, 1);
-	assert_false(resident(b + 2 * HK_CHUNK_BYTES));
+	assert_false(unit_resident(b + 2 * HK_CHUNK_BYTES));
 	assert_int_equal(b[2 * HK_CHUNK_BYTES - 1], 9);
 	/* Broken ones last: one chunk fits into the fuller ones, 21 into b alone, which is broken. */
 	assert_int_equal(hk_super_index(take(1)), hk_super_index(a));

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,6 +25,13 @@ void unit_start(const char *options)
 		setenv(word, value, 1);
 	}
 	assert_true(hk_process_init());
+}
+
+bool unit_resident(const void *p)
+{
+	unsigned char in;
+	assert_int_equal(mincore((void *)((uintptr_t)p & ~(HK_PAGE_BYTES - 1)), 1, &in), 0);
+	return in & 1;
 }
 
 void unit_skip(const char *reason)

@@ -59,6 +59,9 @@ void unit_must_abort(void (*run)(void *), void *arg, const char *text);
 /* Runs RUN(ARG) in a fork and keeps what it wrote to standard error in TEXT; its wait status. */
 int unit_capture(void (*run)(void *), void *arg, char *text, size_t bytes);
 
+/* Is the page at P in memory? */
+bool unit_resident(const void *p);
+
 /* Blocks in the list of a bin, by walking it. */
 uint32_t unit_walk(const struct hk_block *list);
 
