@@ -130,7 +130,7 @@ int hak_arena_unwatch(hak_arena *arena);
 
 /* What the functions below do without a call. Another layout gets another number. */
 #define HAK_ARENA_CACHE_LAYOUT 2u
-#define HAK_ARENA_CACHE_BYTES (512u << 10) /* larger blocks are a call */
+#define HAK_ARENA_CACHE_BYTES 14400u /* larger blocks are a call */
 
 struct hak_arena_bin {
 	void *head;     /* blocks that are free, linked by their first words */
@@ -140,7 +140,7 @@ struct hak_arena_bin {
 
 struct hak_arena_cache {
 	uint64_t reserved[8];
-	struct hak_arena_bin bins[116]; /* by size: 16-byte steps to 1 KiB, then four to each doubling; hak_arena_cache_bin */
+	struct hak_arena_bin bins[79]; /* by size: 16-byte steps to 1 KiB, then four to each doubling; more follow */
 };
 
 /* Of an arena with HAK_ARENA_SINGLE, the same until it is destroyed, through resets and whoever owns it. NULL, which the
@@ -148,15 +148,24 @@ struct hak_arena_cache {
  * in its debug build, no memory. */
 struct hak_arena_cache *hak_arena_cache_of(hak_arena *arena, unsigned layout);
 
-/* SIZE 1 .. HAK_ARENA_CACHE_BYTES. From 1 KiB to 14 KiB blocks are a line longer than the step says; the bins of those
- * that are not lie behind. Without a jump: sizes that vary across 1 KiB would have it guessed wrong. */
+/* Of sizes above 1 KiB, the bin by (size - 1) / 64: four to each doubling, and blocks a line longer than such a step. */
+static const unsigned char hak_arena_cache_steps[225] = {
+	0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 63, 64, 64, 64, 64, 65, 65, 65, 65,
+	66, 66, 66, 66, 67, 67, 67, 67, 68, 68, 68, 68, 68, 68, 68, 68, 69, 69, 69, 69, 69, 69, 69, 69, 70,
+	70, 70, 70, 70, 70, 70, 70, 71, 71, 71, 71, 71, 71, 71, 71, 72, 72, 72, 72, 72, 72, 72, 72, 72, 72,
+	72, 72, 72, 72, 72, 72, 73, 73, 73, 73, 73, 73, 73, 73, 73, 73, 73, 73, 73, 73, 73, 73, 74, 74, 74,
+	74, 74, 74, 74, 74, 74, 74, 74, 74, 74, 74, 74, 74, 75, 75, 75, 75, 75, 75, 75, 75, 75, 75, 75, 75,
+	75, 75, 75, 75, 76, 76, 76, 76, 76, 76, 76, 76, 76, 76, 76, 76, 76, 76, 76, 76, 76, 76, 76, 76, 76,
+	76, 76, 76, 76, 76, 76, 76, 76, 76, 76, 76, 77, 77, 77, 77, 77, 77, 77, 77, 77, 77, 77, 77, 77, 77,
+	77, 77, 77, 77, 77, 77, 77, 77, 77, 77, 77, 77, 77, 77, 77, 77, 77, 77, 78, 78, 78, 78, 78, 78, 78,
+	78, 78, 78, 78, 78, 78, 78, 78, 78, 78, 78, 78, 78, 78, 78, 78, 78, 78, 78, 78, 78, 78, 78, 78, 78,
+};
+
+/* SIZE 1 .. HAK_ARENA_CACHE_BYTES. Without a jump: sizes that vary across 1 KiB would have it guessed wrong. */
 static inline struct hak_arena_bin *hak_arena_cache_bin(struct hak_arena_cache *cache, size_t size)
 {
-	size_t last = size - 1, fine = (size_t)0 - (last < 1024), odd = (size_t)0 - (last - 1024 < 14400 - 1024);
-	unsigned b;
-	last -= odd & 64;
-	b = 63u ^ (unsigned)__builtin_clzll(last | 512);
-	return &cache->bins[(last >> (b - 2 - (fine & 3))) + ((4 * b + 20) & ~fine) + (16 & ~(fine | odd))];
+	size_t last = size - 1, step = hak_arena_cache_steps[last / 64], fine = last / 16;
+	return &cache->bins[step + ((fine - step) & ((size_t)0 - (last < 1024)))];
 }
 
 /* As hak_arena_alloc. CACHE is what hak_arena_cache_of said of ARENA. */

@@ -312,9 +312,9 @@ _Static_assert(sizeof(struct hak_arena_bin) == sizeof(struct hk_bin) &&
 	       offsetof(struct hak_arena_bin, budget) == offsetof(struct hk_bin, budget) &&
 	       offsetof(struct hak_arena_bin, pops) == offsetof(struct hk_bin, pops), "another layout gets another number");
 _Static_assert(offsetof(struct hak_arena_cache, bins) == offsetof(struct hk_heap, bins) &&
-	       sizeof(((struct hak_arena_cache *)0)->bins) == sizeof(((struct hk_heap *)0)->bins) &&
-	       HAK_ARENA_CACHE_BYTES == HK_MEDIUM_MAX && HK_FINE_MAX == 1024 && HK_GRANULE == 16 &&
-	       HK_LINE_BYTES == 64 && HK_TINY_MAX == 14400 && HK_PLAIN_CLASSES == 16, "as above");
+	       sizeof(((struct hak_arena_cache *)0)->bins) == (HK_TINY_CLASSES - HK_PLAIN_CLASSES) * sizeof(struct hk_bin) &&
+	       HAK_ARENA_CACHE_BYTES == HK_TINY_MAX && HK_FINE_MAX == 1024 && HK_GRANULE == 16 && HK_LINE_BYTES == 64,
+	       "as above");
 
 HK_EXPORT struct hak_arena_cache *hak_arena_cache_of(hak_arena *handle, unsigned layout)
 {
