@@ -49,9 +49,9 @@ static void sizes(void)
 	size_t size, step;
 
 	make(64);
-	for (size = 1; size <= 1100; size++)
+	for (size = 1; size <= HAK_ARENA_CACHE_BYTES + 1; size++)
 		one_size(size);
-	for (step = 256; step <= BIG / 4; step *= 2)
+	for (step = 4096; step <= BIG / 4; step *= 2)
 		for (size = 4 * step; size <= 8 * step && size <= BIG; size += step) {
 			one_size(size - 1);
 			one_size(size);
