@@ -9,6 +9,7 @@
 #include "heap/process.h"
 #include "tiny/bin.h"
 #include "tiny/busy.h"
+#include "tiny/loans.h"
 #include "tiny/remote.h"
 #include "tiny/tiny_slow.h"
 
@@ -98,7 +99,7 @@ static void clear_locked(struct hk_heap *heap)
 	heap->pending_owner = NULL;
 	heap->pending_head = heap->pending_tail = NULL;
 	heap->cap_bytes = 0;
-	hk_bins_give_back(heap);
+	hk_loans_give_back(heap);
 	heap->slabs = heap->empty_chunks = 0;
 	heap->drain_rest = NULL;
 	memset(heap->partial_mask, 0, sizeof(heap->partial_mask));
@@ -321,7 +322,7 @@ void hk_arenas_leave(struct hk_heap *home, struct hk_heap *to)
 		for (unsigned c = 0; !to && may_empty(heap) && c < HK_CLASSES; c++)
 			hk_bin_quiet(heap, c);
 		if (!to)
-			hk_bins_give_back(heap);
+			hk_loans_give_back(heap);
 		hk_remote_flush(heap, false);
 		unlink_guest(heap);
 		if (to)

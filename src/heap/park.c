@@ -3,6 +3,7 @@
 #include "heap/process.h"
 #include "observe/options.h"
 #include "tiny/bin.h"
+#include "tiny/loans.h"
 #include "tiny/remote.h"
 
 #define QUEUED_MAX_BYTES (1u << 20) /* more waits for a live owner: it sleeps, others drain */
@@ -17,7 +18,7 @@ static void empty_bins(struct hk_heap *heap)
 {
 	for (unsigned c = 0; c < HK_CLASSES; c++)
 		hk_bin_quiet(heap, c);
-	hk_bins_give_back(heap);
+	hk_loans_give_back(heap);
 }
 
 /* A thread that begins takes a parked heap, with bins like those that it would fill: where threads come and go,
@@ -30,7 +31,7 @@ static void stock(struct hk_heap *heap)
 			bytes += (size_t)hk_bin_length(heap, c) * hk_classes[c].size;
 	bytes = hk_max(bytes, heap->cap_bytes); /* what is on loan stays with them */
 	if (!bytes || hk_add(&stocked_bytes, bytes) + bytes >
-			      hk_min(hk_bins_extra_least() / STOCK_PART, STOCK_MAX_BYTES)) {
+			      hk_min(hk_loans_least() / STOCK_PART, STOCK_MAX_BYTES)) {
 		hk_sub(&stocked_bytes, bytes);
 		return empty_bins(heap);
 	}

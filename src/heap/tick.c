@@ -6,6 +6,7 @@
 #include "observe/say.h"
 #include "tiny/bin.h"
 #include "tiny/busy.h"
+#include "tiny/loans.h"
 #include "tiny/remote.h"
 
 #define STOCK_MS 1000u /* that a parked heap keeps what is in its bins, ... */
@@ -34,7 +35,7 @@ void hk_heap_tick(struct hk_heap *heap, uint32_t now_ms)
 		cs->quiet_budget = (uint32_t)bin->budget;
 		cs->quiet_pops = bin->pops;
 	}
-	hk_bins_give_back(heap);
+	hk_loans_give_back(heap);
 	hk_remote_flush(heap, false);
 	hk_unlock(&heap->lock);
 	if (is_my_turn(now_ms))
@@ -54,7 +55,7 @@ static void trim_heap(struct hk_heap *heap, bool mine)
 		hk_youth_end(heap);
 		for (unsigned c = 0; c < HK_CLASSES; c++)
 			hk_bin_quiet(heap, c);
-		hk_bins_give_back(heap);
+		hk_loans_give_back(heap);
 		hk_remote_flush(heap, false);
 	}
 	if (state == HK_HEAP_LIVE || state == HK_HEAP_PARKED || state == HK_HEAP_SHARED)

@@ -2,10 +2,8 @@
  * and none about threads that end (park.c). */
 #include "tiny/bin.h"
 
-#include <errno.h>
-
 #include "base/check.h"
-#include "observe/options.h"
+#include "tiny/loans.h"
 #include "tiny/remote.h"
 
 #define BATCH_BYTES 2048u          /* a refill goes on until it has that much ... */
@@ -13,13 +11,6 @@
 #define WHOLE_MAX_BYTES 256u        /* ... and of such blocks any: in pieces, its order would be lost: see HK_CHAIN_BYTES */
 #define EMPTIED 8u                  /* slabs that a flush remembers */
 #define SHED_CAPS 32u               /* a long list is walked once for so many caps of blocks that it was over */
-#define MANY_HEAPS 128u
-#define OWN_MIN_BYTES (64u << 10)
-#define BORROW_BYTES (64u << 10)
-#define LOANS_UNASKED_BYTES (8ul << 20)
-#define LOANS_AUTO_LEAST (32ul << 20) /* by themselves, and ... */
-#define LOANS_AUTO_PART 384u          /* ... of the memory limit, at most ... */
-#define LOANS_AUTO_MOST (256ul << 20)
 #define BATCH_BLOCKS 16u           /* ... or that many */
 #define CARVE_FIRST_BYTES 4096u    /* the page that a small program touches */
 #define CARVE_BYTES 16384u
@@ -30,6 +21,8 @@
 #define EVEN_BYTES 16384u          /* a class of which as many blocks are taken as freed is counted after so many, ... */
 #define EVEN_BLOCKS 64u            /* ... though its bin might be over its cap by then, ... */
 #define EVEN_LEAST 2u              /* ... and of the largest after so many, but for the first time: free twice is seen */
+#define EVEN_LONG 8u               /* so many times in a row, and it is counted ... */
+#define EVEN_LONG_BYTES (256u << 10) /* ... after so many */
 #define SHARED_BATCH_BYTES 512u
 #define SHARED_MAX_BYTES 16384u     /* of a class from the shared heap, before a thread has a slab of its own */
 
@@ -136,20 +129,6 @@ void hk_slab_put(struct hk_heap *heap, struct hk_slab *slab, struct hk_block *he
 
 /* ---- refill ---- */
 
-/* Heaps of threads, nodes' shared ones among them, but none of arenas. */
-static size_t ordinary_heaps(void)
-{
-	return hk_load(&hk_heaps_made) - hk_load(&hk_heaps_in_arenas);
-}
-
-/* What a heap's bins may hold without borrowing: less where there are very many threads. */
-static size_t own_bytes(void)
-{
-	size_t own = hk_options.bin_kib << 10;
-	size_t heaps = ordinary_heaps();
-	return heaps <= MANY_HEAPS ? own : hk_max(own * MANY_HEAPS / heaps, hk_min(own, OWN_MIN_BYTES));
-}
-
 /* Gives the class's bin the cap that it begins with. */
 static void class_open(struct hk_heap *heap, unsigned c)
 {
@@ -159,7 +138,7 @@ static void class_open(struct hk_heap *heap, unsigned c)
 		       : size <= 32768     ? 2
 					   : size <= 65536;
 	heap->cap_bytes -= (size_t)cs->cap * size;
-	while (cap && heap->cap_bytes + (size_t)cap * size > own_bytes())
+	while (cap && heap->cap_bytes + (size_t)cap * size > hk_loans_own())
 		cap /= 2; /* 0: each free goes to its slab */
 	cs->cap = cap;
 	heap->cap_bytes += (size_t)cap * size;
@@ -441,83 +420,13 @@ uint32_t hk_bin_cut(struct hk_heap *heap, unsigned c, uint32_t keep)
 	return others;
 }
 
-size_t hk_bins_extra_least(void)
-{
-	return hk_options.bin_extra_mib == HK_AUTO ? LOANS_AUTO_LEAST : hk_options.bin_extra_mib << 20;
-}
-
-/* What all heaps together may borrow: HAKMEM_BIN_EXTRA_MIB, but beyond 8 MiB no more than a sixteenth of the memory
- * limit, which is asked for only by a thread that comes near. Not in an arena, where nothing may enter the kernel. */
-static size_t loans_limit(struct hk_heap *heap, size_t lent)
-{
-	static size_t memory; /* [A] 0: not asked yet; any thread finds the same */
-	size_t all = hk_bins_extra_least(), limit;
-	if (lent <= LOANS_UNASKED_BYTES)
-		return all;
-	if (!hk_load(&memory)) {
-		int saved = errno;
-		uint8_t was = heap->busy;
-		if (heap->arena)
-			return LOANS_UNASKED_BYTES;
-		heap->busy = 1; /* a signal handler must not change the bin that is being looked at */
-		__atomic_signal_fence(__ATOMIC_SEQ_CST);
-		hk_store(&memory, hk_os_memory_limit());
-		__atomic_signal_fence(__ATOMIC_SEQ_CST);
-		heap->busy = was;
-		errno = saved;
-	}
-	limit = hk_load(&memory);
-	if (hk_options.bin_extra_mib == HK_AUTO)
-		all = hk_max(all, hk_min(limit / LOANS_AUTO_PART, LOANS_AUTO_MOST));
-	return hk_min(all, hk_max(limit / 16, LOANS_UNASKED_BYTES));
-}
-
-/* Sees to it that the heap's bins may hold BYTES. Who comes first must not have it all: a heap may borrow up to twice
- * what is left then (A. Choudhury, E. Hahne: Dynamic queue length thresholds for shared-memory packet switches, 1998),
- * so that N busy ones end at 2 / (2 N + 1) of it each, and know nothing of each other. */
-static bool borrow(struct hk_heap *heap, size_t bytes)
-{
-	size_t own = own_bytes(), lent, limit;
-	if (bytes <= own + heap->borrowed_bytes)
-		return true;
-	size_t more = hk_align_up(bytes - own - heap->borrowed_bytes, BORROW_BYTES);
-	lent = hk_add(&hk_held_bytes, more) + more;
-	limit = loans_limit(heap, lent);
-	if (lent > limit || heap->borrowed_bytes + more > 2 * (limit - lent)) {
-		hk_sub(&hk_held_bytes, more);
-		return false;
-	}
-	heap->borrowed_bytes += more;
-	return true;
-}
-
-/* The heap holds more than twice what it could borrow now: others came. */
-static bool is_over_share(struct hk_heap *heap)
-{
-	size_t lent = hk_load(&hk_held_bytes), limit;
-	if (!heap->borrowed_bytes)
-		return false;
-	limit = loans_limit(heap, lent);
-	return lent >= limit || heap->borrowed_bytes > 4 * (limit - lent);
-}
-
-void hk_bins_give_back(struct hk_heap *heap)
-{
-	size_t own = own_bytes();
-	size_t need = heap->cap_bytes > own ? hk_align_up(heap->cap_bytes - own, BORROW_BYTES) : 0;
-	if (need < heap->borrowed_bytes) {
-		hk_sub(&hk_held_bytes, heap->borrowed_bytes - need);
-		heap->borrowed_bytes = need;
-	}
-}
-
 static void shrink(struct hk_heap *heap, unsigned c)
 {
 	struct hk_class_state *cs = &heap->classes[c];
 	uint32_t less = cs->cap / 2;
 	heap->cap_bytes -= (size_t)less * hk_classes[c].size;
 	cs->cap -= less;
-	hk_bins_give_back(heap);
+	hk_loans_give_back(heap);
 }
 
 /* Doubles the cap if the class and the heap may hold that much. */
@@ -526,7 +435,7 @@ static bool grow(struct hk_heap *heap, unsigned c)
 	struct hk_class_state *cs = &heap->classes[c];
 	uint32_t more = cs->cap ? cs->cap : 1;
 	size_t bytes = (size_t)more * hk_classes[c].size;
-	if (cs->cap * hk_classes[c].size + bytes > BIN_MAX_BYTES || !borrow(heap, heap->cap_bytes + bytes))
+	if (cs->cap * hk_classes[c].size + bytes > BIN_MAX_BYTES || !hk_loans_take(heap, heap->cap_bytes + bytes))
 		return false;
 	heap->cap_bytes += bytes;
 	cs->cap += more;
@@ -555,11 +464,14 @@ bool hk_bin_spent(struct hk_heap *heap, unsigned c)
 			return false;
 	}
 	uint32_t budget = cs->cap - n;
-	bool even = heap->bins[c].pops * 4ull >= (uint32_t)cs->grant * 3ull;
-	if (even)
-		budget = (uint32_t)hk_max(budget, hk_max(hk_min(EVEN_BYTES / hk_classes[c].size, EVEN_BLOCKS),
+	if (heap->bins[c].pops * 4ull >= (uint32_t)cs->grant * 3ull) {
+		uint32_t bytes = cs->even == EVEN_LONG ? EVEN_LONG_BYTES : EVEN_BYTES;
+		budget = (uint32_t)hk_max(budget, hk_max(hk_min(bytes / hk_classes[c].size, EVEN_BLOCKS),
 							 cs->even ? EVEN_LEAST : 0));
-	cs->even = even;
+		cs->even += cs->even < EVEN_LONG;
+	} else {
+		cs->even = 0;
+	}
 	hk_bin_grant(heap, c, n, (int32_t)budget);
 	heap->count.bin_granted++;
 	return true;
@@ -568,12 +480,12 @@ bool hk_bin_spent(struct hk_heap *heap, unsigned c)
 void hk_bin_overflow(struct hk_heap *heap, unsigned c)
 {
 	struct hk_class_state *cs = &heap->classes[c];
-	if (HK_UNLIKELY(is_over_share(heap)))
+	if (HK_UNLIKELY(hk_loans_over_share(heap)))
 		shrink(heap, c);
 	struct hk_bin *bin = &heap->bins[c];
 	bool drains = !bin->pops; /* nothing was taken meanwhile: the program frees */
 	uint32_t n = hk_bin_length(heap, c), keep = drains ? 0 : cs->cap / 2, others;
-	cs->refills = cs->frees = 0;
+	cs->refills = cs->frees = cs->even = 0;
 	heap->count.bin_flushed++;
 	/* Of a long list the newest go, whose links are in the first cache: cold ones are read at the latency of memory,
 	 * one after the other. Now and then all of it is walked nevertheless, to see that it has its length. */

@@ -40,12 +40,6 @@ bool hk_bin_spent(struct hk_heap *heap, unsigned c);
  * does not have the length it should is fatal: a double free. */
 void hk_bin_overflow(struct hk_heap *heap, unsigned c);
 
-/* What all bins together may borrow at least, where memory has room for it (HAKMEM_BIN_EXTRA_MIB). */
-size_t hk_bins_extra_least(void);
-
-/* Gives back what the heap borrowed for caps that have since fallen (HAKMEM_BIN_EXTRA_MIB). */
-void hk_bins_give_back(struct hk_heap *heap);
-
 /* Puts COUNT linked blocks HEAD .. TAIL of class C back into their slab. */
 void hk_slab_put(struct hk_heap *heap, struct hk_slab *slab, struct hk_block *head,
 		 struct hk_block *tail, uint32_t count);

@@ -80,7 +80,7 @@ struct hk_class_state {
 	uint32_t frees;        /* [O] counted since the bin was cut or its cap grew */
 	bool used;             /* [L:heap] refilled or flushed since the last tick */
 	uint8_t draining;      /* [O] enum hk_draining */
-	bool even;             /* [O] as many were taken as freed under the last budget */
+	uint8_t even;          /* [O] budgets in a row under which as many were taken as freed, up to EVEN_LONG */
 };
 
 #define HK_SEATS 8u /* arenas that a thread finds its heap of at once */

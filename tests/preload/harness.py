@@ -138,8 +138,13 @@ def kill_descendants(root):
 
 
 def mapped_files(pid):
+    """What a process maps; nothing where it has ended, which cuts its list short while it is read."""
+    maps = "/proc/%d/maps" % pid
     files = []
-    for line in read_text("/proc/%d/maps" % pid).splitlines():
+    text = read_text(maps)
+    if not read_text(maps):
+        return files
+    for line in text.splitlines():
         fields = line.split(None, 5)
         if len(fields) == 6 and fields[5].startswith("/") and fields[5] not in files:
             files.append(fields[5])

@@ -267,29 +267,38 @@ static void frees_stay_below_the_cap(void **state)
 	assert_true(heap->count.bin_grown <= 1); /* for the refills before */
 }
 
-/* Blocks of almost 1 KiB: six fit in the first cap, sixteen are freed between two looks, where as many are taken. */
+/* Takes and frees two at a time, ROUNDS times; how often that was counted. */
+static uint64_t looks_of_even(struct hk_heap *heap, unsigned rounds, size_t size)
+{
+	uint64_t before = heap->count.bin_granted;
+	for (unsigned i = 0; i < rounds; i++) {
+		unit_take(blocks, 2, size);
+		unit_give(blocks, 2);
+	}
+	return heap->count.bin_granted - before;
+}
+
+/* Blocks of almost 1 KiB: six fit in the first cap, sixteen are freed between two looks, where as many are taken, and
+ * 64 after eight such looks. */
 static void an_even_class_is_counted_seldom(void **state)
 {
 	enum { SIZE = 1008, CLASS = 62, ROUNDS = 1600 };
 	(void)state;
 	struct hk_heap *heap = begin(NULL);
-	for (unsigned i = 0; i < 100 + ROUNDS; i++) {
-		if (i == 100)
-			heap->count.bin_granted = 0;
-		unit_take(blocks, 2, SIZE);
-		unit_give(blocks, 2);
-	}
-	uint32_t cap = heap->classes[CLASS].cap;
-	assert_int_equal(cap, 6);
-	assert_true(heap->count.bin_granted > 0 && heap->count.bin_granted <= 2 * ROUNDS / 16 + 1);
-	/* one that only frees passes its cap by so many at most */
+	looks_of_even(heap, 10, SIZE);
+	assert_in_range(looks_of_even(heap, 40, SIZE), 4, 6);
+	looks_of_even(heap, 50, SIZE);
+	assert_in_range(looks_of_even(heap, ROUNDS, SIZE), 2 * ROUNDS / 64 - 1, 2 * ROUNDS / 64 + 1);
+	assert_int_equal(heap->classes[CLASS].cap, 6);
+	/* one that only frees passes its cap by so many at most, once */
 	unit_take(blocks, 200, SIZE);
 	uint32_t most = 0;
 	for (unsigned i = 0; i < 200; i++) {
 		unit_give(blocks + i, 1);
 		most = (uint32_t)hk_max(most, hk_bin_length(heap, CLASS));
 	}
-	assert_true(most <= 2 * heap->classes[CLASS].cap + 16);
+	assert_true(most <= 2 * heap->classes[CLASS].cap + 64);
+	assert_in_range(looks_of_even(heap, 40, SIZE), 4, 9);
 	check_length(heap, CLASS);
 }
 
@@ -358,89 +367,6 @@ static void what_seldom_runs_over_does_not_grow(void **state)
 		assert_true(often || heap->count.bin_flushed > cuts);
 		unit_give(blocks + 3 * cap / 2, 3 * cap - 3 * cap / 2);
 	}
-	unit_audit();
-}
-
-static void what_is_above_is_borrowed(void **state)
-{
-	(void)state;
-	struct hk_heap *heap = begin("HAKMEM_BIN_KIB=64 HAKMEM_BIN_EXTRA_MIB=1");
-	for (unsigned round = 0; round < 40; round++)
-		for (unsigned c = 2; c < 6; c++) {
-			unit_take(blocks, MOST, hk_classes[c].size);
-			unit_give(blocks, MOST);
-			assert_true(heap->cap_bytes <= (64u << 10) + heap->borrowed_bytes);
-			assert_true(heap->borrowed_bytes <= ARENA_MIB(1));
-			assert_int_equal(heap->borrowed_bytes, hk_held_bytes);
-			assert_true(heap->classes[c].cap * hk_classes[c].size <= 1u << 20);
-		}
-	assert_true(heap->borrowed_bytes > 0);
-	for (unsigned c = 2; c < 6; c++) {
-		hk_lock(&heap->lock);
-		hk_bin_quiet(heap, c);
-		hk_unlock(&heap->lock);
-	}
-	hk_bins_give_back(heap);
-	assert_int_equal(heap->borrowed_bytes, 0);
-	assert_int_equal(hk_held_bytes, 0);
-	unit_audit();
-}
-
-/* By themselves they follow the machine's memory: a 384th, 32 to 256 MiB, where a sixteenth is not less. */
-static void loans_fit_the_machine(void **state)
-{
-	(void)state;
-	size_t limit = hk_os_memory_limit(), all = hk_max(ARENA_MIB(32), hk_min(limit / 384, ARENA_MIB(256)));
-	struct hk_heap *heap = begin("HAKMEM_BIN_KIB=64");
-	all = hk_min(all, hk_max(limit / 16, ARENA_MIB(8)));
-	assert_int_equal(hk_bins_extra_least(), ARENA_MIB(32));
-	hk_held_bytes = all; /* others have it */
-	for (unsigned round = 0; round < 40; round++) {
-		unit_take(blocks, MOST, hk_classes[2].size);
-		unit_give(blocks, MOST);
-	}
-	assert_int_equal(heap->borrowed_bytes, 0);
-	hk_held_bytes = all - ARENA_MIB(1); /* one is left */
-	for (unsigned round = 0; round < 40; round++) {
-		unit_take(blocks, MOST, hk_classes[2].size);
-		unit_give(blocks, MOST);
-	}
-	assert_true(heap->borrowed_bytes > 0);
-	assert_int_equal(hk_held_bytes, all - ARENA_MIB(1) + heap->borrowed_bytes);
-	hk_held_bytes = heap->borrowed_bytes;
-	unit_audit();
-}
-
-static void run_over(struct hk_heap *heap, unsigned rounds)
-{
-	unit_as(heap);
-	for (unsigned round = 0; round < rounds; round++)
-		for (unsigned c = 2; c < 6; c++) {
-			unit_take(blocks, MOST, hk_classes[c].size);
-			unit_give(blocks, MOST);
-		}
-}
-
-/* The first heap leaves a third; what it has more than its share of when another comes goes back. */
-static void loans_are_shared(void **state)
-{
-	(void)state;
-	const size_t all = ARENA_MIB(1);
-	struct hk_heap *first = begin("HAKMEM_BIN_KIB=64 HAKMEM_BIN_EXTRA_MIB=1"), *second = unit_heap();
-	run_over(first, 40);
-	size_t alone = first->borrowed_bytes;
-	assert_true(alone > all / 4);
-	assert_true(alone <= 2 * (all - alone));
-	for (unsigned i = 0; i < 10; i++) {
-		run_over(second, 4);
-		run_over(first, 4);
-	}
-	assert_int_equal(first->borrowed_bytes + second->borrowed_bytes, hk_held_bytes);
-	assert_true(second->borrowed_bytes > 0);
-	assert_true(second->borrowed_bytes >= first->borrowed_bytes / 4);
-	assert_true(first->borrowed_bytes >= second->borrowed_bytes / 4);
-	struct hk_heap *heaps[] = {first, second};
-	unit_empty(heaps, 2);
 	unit_audit();
 }
 
@@ -585,9 +511,6 @@ int main(int argc, char **argv)
 		cmocka_unit_test(large_blocks_too),
 		cmocka_unit_test(caps_grow_up_to_the_ceiling),
 		cmocka_unit_test(what_seldom_runs_over_does_not_grow),
-		cmocka_unit_test(what_is_above_is_borrowed),
-		cmocka_unit_test(loans_fit_the_machine),
-		cmocka_unit_test(loans_are_shared),
 		cmocka_unit_test(quiet_bins_go_back_to_the_first_cap),
 		cmocka_unit_test(bins_in_use_are_not_quiet),
 		cmocka_unit_test(refills_take_the_fullest),
