@@ -80,7 +80,7 @@ def over_best(times):
 
 
 def cycles_at_most(limit):
-    return lambda c: (f"minimum cycles/op at most {limit} (stated for a Golden Cove core)",
+    return lambda c: (f"minimum cycles/op at most {limit} (for a Golden Cove core)",
                       c.least(c.own, "cycles_per_op"), limit, "max")
 
 
@@ -185,7 +185,7 @@ def memory_rows(warm_mib):
 
 
 def startup_row():
-    return Row("startup", "/bin/true with the library preloaded, above an empty object",
+    return Row("startup", "start of /bin/true, compared with preloading an empty object (glibc: no preload)",
                ["startup"], metric="over_empty_us", unit="us", show=["median_us", "minor_faults"],
                targets=[at_most("over_empty_us", 40, "us above an empty object"),
                         ahead_of_all("over_empty_us")])

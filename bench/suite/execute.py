@@ -126,7 +126,7 @@ def run(row, allocator, settings, quick=False, sampled=False):
     if row.expects:
         words += ["--json", "--expect", allocator.expected]
     # Sampled, the volume of the proof is small: it would be all that the curve shows.
-    more = {"HAK_VERIFY_MIB": "1"} if sampled else {}
+    more = {**row.env, **({"HAK_VERIFY_MIB": "1"} if sampled else {})}
     start = time.monotonic()
     with subprocess.Popen(
             words, env=hkbench.environment(allocator.path or None, more), text=True,

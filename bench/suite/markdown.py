@@ -34,7 +34,7 @@ def means(s):
                 name += " that choose their own threads"
             count = summary.span([n for _, n in found.values()])
             body.append([f"{name} ({count})"] + [two(found.get(p, (None, 0))[0]) for p in s.peers])
-    return table([f"{s.own}'s speed to, geometric means", *s.peers], body, (1, 0))
+    return table([f"{s.own}'s speed relative to, geometric means", *s.peers], body, (1, 0))
 
 
 def memory(s):

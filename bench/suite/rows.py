@@ -40,6 +40,8 @@ class Row:
     missing: str = ""            # why it can't run here
     compared: bool = True        # counts in the geometric means
     also: tuple = ()             # further figures: (metric, unit, scale, higher is better)
+    env: dict = dataclasses.field(default_factory=dict)  # for all allocators
+    asked: bool = False          # only where its name is asked for
 
     @property
     def id(self):
@@ -56,6 +58,7 @@ class Row:
         keys = ("name", "group", "title", "threads", "metric", "unit", "scale", "higher_is_better",
                 "compared", "also")
         return {"id": self.id, **{key: getattr(self, key) for key in keys},
+                **({"env": self.env} if self.env else {}),
                 "command": [os.path.basename(self.command[0]), *self.command[1:]]
                 if self.command else []}
 
@@ -74,6 +77,9 @@ class Known:
     warm: bool = True
     metric: dict = dataclasses.field(default_factory=dict)
     compared: bool = True
+    env: dict = dataclasses.field(default_factory=dict)
+    asked: bool = False
+    missing: str = ""
 
 
 BY_TIME_S = 0.8
@@ -82,6 +88,21 @@ BY_TIME_S = 0.8
 def tail(what):
     return (f"{what}_p99_ns", "ns", 1.0, False), (f"{what}_p99.9_ns", "ns", 1.0, False), \
         (f"{what}_max_ns", "ns", 1.0, False)
+
+
+def walk(gib, title, steps, **more):
+    """Random reads over GIB; minutes with seven allocators, so from 8 GiB on and on other pages only where asked for."""
+    return Known(title, steps, threads=(1,), seconds=2.3 * gib, metric=WALK, compared=False, program="tlb",
+                 arguments=("-p", f"mib={gib * 1024}"), rounds=3, warm=False,
+                 also=(("huge_share", "of memory", 1.0, True),), **more)
+
+
+def hugetlb_missing(gib):
+    """Why a heap of so much can't be on hugetlb pages here."""
+    with open("/proc/meminfo", encoding="ascii") as file:
+        free = [int(line.split()[1]) for line in file if line.startswith("HugePages_Free:")]
+    need = gib * 512 + 64
+    return "" if free and free[0] >= need else f"{need} free hugetlb pages are needed"
 
 
 WALK = {"metric": "ns_per_access", "unit": "ns", "scale": 1.0, "higher_is_better": False}
@@ -117,9 +138,12 @@ KNOWN = {
     "thread_churn": Known("threads that live for 100 blocks", 8000),
     "tlb": Known("random reads over 1 GiB", 10000000, threads=(1,), seconds=4.0, metric=WALK,
                  compared=False, also=(("huge_share", "of memory", 1.0, True),)),
-    "tlb-4g": Known("random reads over 4 GiB", 6000000, threads=(1,), seconds=9.0, metric=WALK,
-                    compared=False, program="tlb", arguments=("-p", "mib=4096"), rounds=3,
-                    warm=False, also=(("huge_share", "of memory", 1.0, True),)),
+    "tlb-4g": walk(4, "random reads over 4 GiB", 6000000),
+    "tlb-4g-small": walk(4, "random reads over 4 GiB, hakmem too on 4 KiB pages", 6000000, asked=True,
+                         env={"HAKMEM_HUGE": "never"}),
+    "tlb-4g-hugetlb": walk(4, "random reads over 4 GiB, hakmem's on hugetlb pages", 6000000, asked=True,
+                           env={"HAKMEM_HUGE": "hugetlb"}, missing=hugetlb_missing(4)),
+    "tlb-8g": walk(8, "random reads over 8 GiB", 6000000, asked=True),
     "waves": Known("load and idleness in turn", 4, threads=(2,), seconds=2.0, compared=False),
     "xmalloc": Known("producers allocate, consumers free", 10000000),
 }
@@ -157,7 +181,8 @@ def synthetic(directory, threads):
                 ["--quick"], expects=True, by_time=BY_TIME_S, warm=known.warm,
                 n=max(1, known.n * 2 // max(count, 2)), seconds=known.seconds,
                 compared=known.compared, also=known.also,
-                rounds=known.rounds, missing="" if program in found else f"{path} is not built (make bench-suite)",
+                rounds=known.rounds, env=known.env, asked=known.asked,
+                missing=known.missing if program in found else f"{path} is not built (make bench-suite)",
                 **known.metric))
     return rows
 
@@ -192,7 +217,8 @@ def choose(rows, patterns):
     chosen = []
     for pattern in patterns:
         fits = [r for r in rows if any(fnmatch.fnmatch(text, pattern)
-                                       for text in (r.name, r.id, r.group, r.name.split(":")[-1]))]
+                                       for text in (r.name, r.id, r.group, r.name.split(":")[-1]))
+                and (not r.asked or pattern in (r.name, r.id))]
         if not fits:
             raise Unknown(f"no benchmark or group is named {pattern} (see --list)")
         chosen += [r for r in fits if r not in chosen]

@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "heap/arena.h"
 #include "numa/node.h"
+#include "tiny/busy.h"
 #include "tiny/find.h"
 #include "tiny/tiny_slow.h"
 
@@ -109,9 +110,11 @@ static int fill(struct hk_arena *arena, const struct hak_arena_options *o)
 		rc = hk_lent_give_memory(&arena->pool, (uintptr_t)o->memory, o->memory_bytes);
 		lent->most = lent->supers;
 	} else if (supers) {
+		uint8_t was = hk_busy_begin(hk_heap_ordinary()); /* a handler's frees must not wait for its own thread */
 		hk_lock(&arena->pool.lock);
 		rc = hk_lent_grow(&arena->pool, supers, 1);
 		hk_unlock(&arena->pool.lock);
+		hk_busy_end(hk_heap_ordinary(), was);
 	}
 	if (!rc && o->flags & HAK_ARENA_LOCK)
 		rc = lock_all(arena);
@@ -393,6 +396,7 @@ HK_EXPORT int hak_arena_stats(hak_arena *handle, struct hak_arena_stats *stats)
 		return -EINVAL;
 	hk_fork_check();
 	memcpy(s.name, arena->name, sizeof(s.name));
+	uint8_t was = hk_busy_begin(hk_heap_ordinary());
 	hk_lock(&pool->lock);
 	s.supers = pool->lent.supers;
 	s.free_supers = pool->lent.spare;
@@ -404,6 +408,7 @@ HK_EXPORT int hak_arena_stats(hak_arena *handle, struct hak_arena_stats *stats)
 	if (pool->lent.parent)
 		s.node = hk_numa.os[hk_stripe_node(hk_pool_index(pool->lent.parent))];
 	hk_unlock(&pool->lock);
+	hk_busy_end(hk_heap_ordinary(), was);
 	s.heaps = hk_arena_heaps(arena);
 	s.attached = hk_load(&arena->attached);
 	memcpy(stats, &s, hk_min(stats->size_bytes, sizeof(s)));

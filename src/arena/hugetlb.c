@@ -10,7 +10,7 @@
 #include "observe/options.h"
 #include "observe/say.h"
 
-#define RETRY_MS 1000   /* after the kernel's pool was found empty; a time is kept odd, perhaps 1 ms ahead: differences have a sign */
+#define RETRY_MS 1000u  /* after the kernel's pool was found empty; a time is kept odd, perhaps 1 ms ahead */
 #define BATCH_PART 8u   /* as much again as an eighth of what is there, and ... */
 #define BATCH_MAX 32u   /* ... at most so many at once: each batch is a mapping, populated under the lock */
 
@@ -19,7 +19,7 @@ static bool over; /* [A] this process has forked */
 static bool is_on(uint32_t refused_ms)
 {
 	return hk_options.huge >= HK_HUGE_HUGETLB && !hk_load(&over) &&
-	       (!refused_ms || (int32_t)(hk_os_clock_ms() - refused_ms) >= RETRY_MS);
+	       (!refused_ms || hk_ms_since(hk_os_clock_ms(), refused_ms) >= RETRY_MS);
 }
 
 bool hk_hugetlb_map_locked(struct hk_pool *pool, size_t first, size_t count, unsigned shift)

@@ -299,6 +299,8 @@ void *hk_pool_chunks_alloc(struct hk_pool *pool, unsigned count, unsigned align,
 	unsigned first = 0;
 	hk_lock(&pool->lock);
 	size_t index = pool->lost ? HK_NO_SUPER : find_run(pool, count, align, &first);
+	if (index == HK_NO_SUPER && !pool->lost && hk_pool_relieve_locked(pool))
+		index = find_run(pool, count, align, &first);
 	if (index == HK_NO_SUPER) {
 		pool->count.out_of_memory++;
 		hk_unlock(&pool->lock);
@@ -413,13 +415,16 @@ void *hk_pool_span_alloc(struct hk_pool *pool, size_t chunks, size_t align, bool
 			return p;
 		}
 	}
-	size_t first = pool->lost ? HK_NO_SUPER : hk_supers_take_locked(pool, body + (tail != 0), hk_max(align, 1), true);
+	size_t supers = body + (tail != 0);
+	size_t first = pool->lost ? HK_NO_SUPER : hk_supers_take_locked(pool, supers, hk_max(align, 1), true);
+	if (first == HK_NO_SUPER && !pool->lost && hk_pool_relieve_locked(pool))
+		first = hk_supers_take_locked(pool, supers, hk_max(align, 1), true);
 	if (first == HK_NO_SUPER) {
 		pool->count.out_of_memory++;
 		hk_unlock(&pool->lock);
 		return NULL;
 	}
-	*zero = all_zero(first, body + (tail != 0));
+	*zero = all_zero(first, supers);
 	span_body_set(first, body);
 	if (tail)
 		span_tail_set(pool, first + body, tail);

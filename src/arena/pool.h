@@ -128,7 +128,8 @@ void hk_pool_span_free(struct hk_pool *pool, void *p);
 /* Makes a span of either kind CHUNKS long where it stands; false if what follows is in use. */
 bool hk_pool_span_resize(struct hk_pool *pool, void *p, size_t chunks);
 
-/* Moves the pages of FROM's first COUNT SuperSlabs to those of TO; false: copy instead. */
+/* Moves the pages of FROM's first COUNT SuperSlabs to those of TO, of which nothing is kept (move.c); false: copy
+ * instead, TO is as it was or empty. */
 bool hk_pool_span_move(struct hk_pool *pool, void *from, void *to, size_t supers);
 
 /* Decay: purges what was free for longer than HAKMEM_DECAY_MS. Cheap when called too early. */
@@ -177,6 +178,9 @@ void hk_pool_promote_locked(struct hk_pool *pool);
 bool hk_starters_extend_locked(struct hk_pool *pool, unsigned chunks);
 void hk_bucket_insert(struct hk_pool *pool, size_t index);
 void hk_bucket_remove(struct hk_pool *pool, size_t index);
+/* Where free memory counts against a limit of the process's (strict mode): gives the pool's warm SuperSlabs back, so that
+ * others can be committed. True if some went; the lock was dropped meanwhile. */
+bool hk_pool_relieve_locked(struct hk_pool *pool);
 /* COUNT adjacent free SuperSlabs, the first one's index a multiple of ALIGN, ready for use. HUGE: none of the starters,
  * whose small pages suit small programs; HK_NO_SUPER: no memory. */
 size_t hk_supers_take_locked(struct hk_pool *pool, size_t count, size_t align, bool huge);

@@ -8,7 +8,7 @@
 #include "observe/options.h"
 #include "observe/say.h"
 
-#define REFUSED_MS 1000 /* a time is kept as an odd number, perhaps 1 ms ahead: differences have a sign */
+#define REFUSED_MS 1000u /* a time is kept as an odd number, perhaps 1 ms ahead */
 #define RANGES 16u                    /* merged ranges handed over in one go */
 #define DIRTY_MIN_CHUNKS 512u         /* 32 MiB of free chunks in partial SuperSlabs are normal */
 #define WARM_MIB_ALL 128ul            /* HAKMEM_WARM_MIB with which as much may be free as is in spans, less: less; and its least by itself */
@@ -32,7 +32,7 @@ static void refused(struct hk_pool *pool, uint32_t now)
 
 static bool may_ask(const struct hk_pool *pool)
 {
-	return !pool->refused_ms || (int32_t)(hk_os_clock_ms() - pool->refused_ms) > REFUSED_MS;
+	return !pool->refused_ms || hk_ms_since(hk_os_clock_ms(), pool->refused_ms) > REFUSED_MS;
 }
 
 /* ---- whole SuperSlabs ---- */
@@ -68,8 +68,7 @@ static size_t warm_cap(struct hk_pool *pool)
 /* The peaks are those of the decay time that runs and of the one before. */
 static void age_peak(struct hk_pool *pool, uint32_t now)
 {
-	/* NOW may be from before another thread's. */
-	if (pool->peak_since_ms && (int32_t)(now - pool->peak_since_ms) < (int32_t)hk_max(hk_options.decay_ms, 1))
+	if (pool->peak_since_ms && hk_ms_since(now, pool->peak_since_ms) < hk_max(hk_options.decay_ms, 1))
 		return;
 	pool->used_peak_before = pool->used_peak_bytes;
 	pool->used_peak_bytes = used_chunks(pool) << HK_CHUNK_SHIFT;
@@ -95,7 +94,7 @@ static unsigned collect(struct hk_pool *pool, size_t most, uint32_t now, uint32_
 			continue;
 		}
 		struct hk_super *s = hk_super_at(i);
-		if (!is_warm(i) || (s->flags & HK_SUPER_UNPURGEABLE) || now - s->idle_since_ms < age_ms)
+		if (!is_warm(i) || (s->flags & HK_SUPER_UNPURGEABLE) || hk_ms_since(now, s->idle_since_ms) < age_ms)
 			continue;
 		if (n && ranges[n - 1].first == i + 1)
 			ranges[n - 1].first--, ranges[n - 1].count++;
@@ -117,14 +116,15 @@ static int give_back(struct range r, bool strict)
 	return strict ? hk_os_decommit(base, bytes) : hk_os_purge(base, bytes);
 }
 
-/* Purges up to MOST warm SuperSlabs older than AGE_MS. The lock is held, and dropped around the
- * kernel calls. Bytes that went. */
+/* Purges up to MOST warm SuperSlabs older than AGE_MS, no more than there are at first: others free some meanwhile.
+ * The lock is held, and dropped around the kernel calls. Bytes that went. */
 static size_t purge_warm(struct hk_pool *pool, size_t most, uint32_t age_ms)
 {
 	struct range ranges[RANGES];
-	uint32_t now = hk_os_clock_ms();
 	size_t bytes = 0, before;
+	most = hk_min(most, pool->warm_supers);
 	do {
+		uint32_t now = hk_os_clock_ms();
 		bool strict = hk_region_is_strict();
 		unsigned n = collect(pool, most, now, age_ms, ranges);
 		int rc[RANGES];
@@ -157,6 +157,10 @@ static size_t purge_warm(struct hk_pool *pool, size_t most, uint32_t age_ms)
 	return bytes;
 }
 
+bool hk_pool_relieve_locked(struct hk_pool *pool)
+{
+	return !pool->arena && pool->warm_supers && hk_region_is_strict() && purge_warm(pool, SIZE_MAX, 0);
+}
 
 /* ---- free chunks of partial SuperSlabs ---- */
 
@@ -277,7 +281,7 @@ void hk_pool_tick(struct hk_pool *pool, uint32_t now_ms)
 		pool->dirty_since_ms = 0;
 	else if (!pool->dirty_since_ms)
 		pool->dirty_since_ms = now_ms | 1;
-	else if ((int32_t)(now_ms - pool->dirty_since_ms) >= (int32_t)decay) {
+	else if (hk_ms_since(now_ms, pool->dirty_since_ms) >= decay) {
 		purge_partial(pool, dirty_bound(pool) / 2);
 		pool->dirty_since_ms = 0;
 	}
@@ -294,42 +298,6 @@ size_t hk_pool_trim(struct hk_pool *pool, size_t pad)
 	bytes += purge_partial(pool, pad_chunks > kept ? pad_chunks - kept : 0);
 	hk_unlock(&pool->lock);
 	return bytes;
-}
-
-/* Pages of the hugetlb pool can't be moved, and would be lost where others are moved to. */
-static bool may_move(size_t first, size_t count)
-{
-	for (size_t i = first; i < first + count; i++)
-		if (hk_super_at(i)->flags & HK_SUPER_UNPURGEABLE)
-			return false;
-	return true;
-}
-
-bool hk_pool_span_move(struct hk_pool *pool, void *from, void *to, size_t supers)
-{
-	enum { MOVED_MAX = 1000 }; /* a mapping each: VMAs stay bounded */
-	struct hk_super *head = hk_super_at(hk_super_index(to));
-	bool moved;
-	hk_lock(&pool->lock);
-	moved = !pool->arena && pool->moved_spans < MOVED_MAX && !(head->flags & HK_SUPER_SMALL) &&
-		may_move(hk_super_index(from), supers) && may_move(hk_super_index(to), supers);
-	pool->moved_spans += moved;
-	hk_unlock(&pool->lock);
-	if (!moved)
-		return false;
-	moved = !hk_os_move((uintptr_t)from, (uintptr_t)to, supers << HK_SUPER_SHIFT);
-	/* The old place is a mapping that is locked no more, though the process may have locked all. */
-	if (moved)
-		hk_region_refresh((uintptr_t)from, supers << HK_SUPER_SHIFT);
-	hk_lock(&pool->lock);
-	if (moved) {
-		head->flags |= HK_SUPER_MOVED;
-		pool->count.spans_moved++;
-	} else {
-		pool->moved_spans--;
-	}
-	hk_unlock(&pool->lock);
-	return moved;
 }
 
 /* ---- after a fork, and checks ---- */

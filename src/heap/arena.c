@@ -330,6 +330,8 @@ void hk_arenas_leave(struct hk_heap *home, struct hk_heap *to)
 		else if (may_empty(heap))
 			hk_heap_settle(heap); /* what was posted before others saw that it has no thread */
 		hk_unlock(&heap->lock);
+		if (!to)
+			hk_heap_posted(heap, 0); /* and by those that could not have its lock meanwhile */
 	}
 	home->guests = NULL;
 	lists_unlock(was);

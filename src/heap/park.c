@@ -64,7 +64,7 @@ bool hk_heaps_unstock(uint32_t age_ms)
 	for (uint32_t i = 0; i < made; i++) {
 		struct hk_heap *heap = hk_heap_at(i);
 		if (hk_load(&hk_heap_states[i]) != HK_HEAP_PARKED || !hk_load(&heap->stock_bytes) ||
-		    (age_ms && (int32_t)(now - hk_load(&heap->stocked_ms)) < (int32_t)age_ms) ||
+		    (age_ms && hk_ms_since(now, hk_load(&heap->stocked_ms)) < age_ms) ||
 		    !hk_lock_try(&heap->lock))
 			continue;
 		if (hk_load_acq(&hk_heap_states[i]) == HK_HEAP_PARKED) {
@@ -78,13 +78,18 @@ bool hk_heaps_unstock(uint32_t age_ms)
 
 void hk_heaps_recount_parked(void)
 {
-	stocked_bytes = 0;
+	stocked_bytes = hk_held_bytes = 0;
 	hk_heaps_parked = 0;
-	for (uint32_t i = 0; i < hk_min(hk_heaps_made, HK_HEAPS_MAX); i++)
-		if (hk_heap_at(i) && hk_heap_states[i] == HK_HEAP_PARKED) {
-			stocked_bytes += hk_heap_at(i)->stock_bytes;
+	for (uint32_t i = 0; i < hk_min(hk_heaps_made, HK_HEAPS_MAX); i++) {
+		struct hk_heap *heap = hk_heap_at(i);
+		if (!heap || hk_heap_states[i] == HK_HEAP_QUARANTINED)
+			continue;
+		hk_held_bytes += heap->borrowed_bytes;
+		if (hk_heap_states[i] == HK_HEAP_PARKED) {
+			stocked_bytes += heap->stock_bytes;
 			hk_heaps_parked++;
 		}
+	}
 }
 
 void hk_heap_settle(struct hk_heap *heap)
@@ -132,10 +137,14 @@ void hk_heap_posted(struct hk_heap *owner, uint64_t queued)
 	bool awake = state == HK_HEAP_LIVE || (state == HK_HEAP_ARENA && hk_load(&owner->home));
 	if (state == HK_HEAP_QUARANTINED || (awake && queued < QUEUED_MAX_BYTES))
 		return;
-	if (!hk_lock_try(&owner->lock))
-		return; /* its holder drains, or the next poster does */
-	hk_remote_drain(owner, DRAIN_CHAINS, HK_CLASSES, 0, NULL);
-	hk_unlock(&owner->lock);
+	do {
+		if (!hk_lock_try(&owner->lock))
+			return; /* its holder drains, or looks again below */
+		hk_remote_drain(owner, DRAIN_CHAINS, HK_CLASSES, 0, NULL);
+		hk_unlock(&owner->lock);
+		/* A poster that could not have the lock meanwhile left its chain to us, where there is no thread to take it. */
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	} while (!awake && hk_load(&owner->xqueue));
 }
 
 struct hk_slab *hk_heap_give_slab(struct hk_heap *parked, unsigned c, struct hk_heap *heap)

@@ -16,7 +16,7 @@ static bool is_my_turn(uint32_t now)
 {
 	static uint32_t looked_ms; /* [A] 0: not yet */
 	uint32_t last = hk_load(&looked_ms);
-	return (!last || (int32_t)(now - last) >= (int32_t)LOOK_MS) && hk_cas_acq(&looked_ms, &last, now | 1);
+	return (!last || hk_ms_since(now, last) >= LOOK_MS) && hk_cas_acq(&looked_ms, &last, now | 1);
 }
 
 void hk_heap_tick(struct hk_heap *heap, uint32_t now_ms)

@@ -152,6 +152,12 @@ int hk_os_move(uintptr_t from, uintptr_t to, size_t bytes)
 	return p == MAP_FAILED ? -errno : 0;
 }
 
+int hk_os_map_hole(uintptr_t where, size_t bytes)
+{
+	void *p = hk_sys_mmap((void *)where, bytes, PROT_READ | PROT_WRITE, ANON | MAP_FIXED_NOREPLACE, -1);
+	return p == MAP_FAILED ? -errno : 0;
+}
+
 int hk_os_refresh(uintptr_t where, size_t bytes)
 {
 	void *p = hk_sys_mmap((void *)where, bytes, PROT_READ | PROT_WRITE, ANON | MAP_FIXED, -1);

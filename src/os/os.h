@@ -52,8 +52,12 @@ bool hk_os_is_locked(uintptr_t where);
 /* Pages of the 2 MiB at WHERE that are in memory; 0 where the kernel does not say. */
 unsigned hk_os_resident_pages(uintptr_t where);
 
-/* Moves the pages of FROM onto TO (both committed, same size), leaving FROM committed and zero. */
+/* Moves the pages of FROM onto TO (both committed, same size), leaving FROM committed and zero. Where it fails, TO may be
+ * unmapped, and a part may have been moved. */
 int hk_os_move(uintptr_t from, uintptr_t to, size_t bytes);
+
+/* Maps a range where nothing is mapped, readable and writable; -EEXIST where something is (Linux 4.17). */
+int hk_os_map_hole(uintptr_t where, size_t bytes);
 
 /* Replaces a range by a fresh one, readable and writable, that merges with its neighbours once it has the
  * same advice. */
@@ -113,6 +117,14 @@ size_t hk_os_memory_total(void);
 
 /* Milliseconds since an arbitrary start; coarse (some ms), no system call. Wraps after 49 days. */
 uint32_t hk_os_clock_ms(void);
+
+/* Milliseconds from THEN to NOW; 0 where THEN, another thread's reading, is up to a second ahead. A THEN that nobody
+ * cleared is long ago for ever, but for one second in each 49 days. */
+HK_INLINE uint32_t hk_ms_since(uint32_t now, uint32_t then)
+{
+	uint32_t ms = now - then;
+	return ms > UINT32_MAX - 1000 ? 0 : ms;
+}
 
 /* 128 random bits; from AT_RANDOM by a one-way mix where there is no getrandom. */
 void hk_os_entropy(uint64_t out[2]);

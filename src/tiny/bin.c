@@ -21,8 +21,9 @@
 #define EVEN_BYTES 16384u          /* a class of which as many blocks are taken as freed is counted after so many, ... */
 #define EVEN_BLOCKS 64u            /* ... though its bin might be over its cap by then, ... */
 #define EVEN_LEAST 2u              /* ... and of the largest after so many, but for the first time: free twice is seen */
-#define EVEN_LONG 8u               /* so many times in a row, and it is counted ... */
-#define EVEN_LONG_BYTES (256u << 10) /* ... after so many */
+#define EVEN_LONG 8u               /* so many times in a row, and it is counted after ... */
+#define EVEN_LONG_PART 8u          /* ... this part of what the heap may hold, in ... */
+#define EVEN_LONG_CLASSES 4u       /* ... so many classes at a time: a thread that sleeps then keeps it */
 #define SHARED_BATCH_BYTES 512u
 #define SHARED_MAX_BYTES 16384u     /* of a class from the shared heap, before a thread has a slab of its own */
 
@@ -129,6 +130,12 @@ void hk_slab_put(struct hk_heap *heap, struct hk_slab *slab, struct hk_block *he
 
 /* ---- refill ---- */
 
+static void even_ends(struct hk_heap *heap, struct hk_class_state *cs)
+{
+	heap->long_classes -= cs->even == EVEN_LONG;
+	cs->even = 0;
+}
+
 /* Gives the class's bin the cap that it begins with. */
 static void class_open(struct hk_heap *heap, unsigned c)
 {
@@ -153,6 +160,7 @@ void hk_bin_quiet(struct hk_heap *heap, unsigned c)
 	}
 	if (cs->cap)
 		class_open(heap, c);
+	even_ends(heap, cs);
 	cs->draining = HK_DRAINS_NOT;
 	hk_bin_grant(heap, c, 0, (int32_t)cs->cap);
 	hk_slabs_release(heap, c);
@@ -465,12 +473,13 @@ bool hk_bin_spent(struct hk_heap *heap, unsigned c)
 	}
 	uint32_t budget = cs->cap - n;
 	if (heap->bins[c].pops * 4ull >= (uint32_t)cs->grant * 3ull) {
-		uint32_t bytes = cs->even == EVEN_LONG ? EVEN_LONG_BYTES : EVEN_BYTES;
+		size_t bytes = cs->even == EVEN_LONG ? hk_max(hk_loans_own() / EVEN_LONG_PART, EVEN_BYTES) : EVEN_BYTES;
 		budget = (uint32_t)hk_max(budget, hk_max(hk_min(bytes / hk_classes[c].size, EVEN_BLOCKS),
 							 cs->even ? EVEN_LEAST : 0));
-		cs->even += cs->even < EVEN_LONG;
+		if (cs->even < EVEN_LONG - (heap->long_classes == EVEN_LONG_CLASSES))
+			heap->long_classes += ++cs->even == EVEN_LONG;
 	} else {
-		cs->even = 0;
+		even_ends(heap, cs);
 	}
 	hk_bin_grant(heap, c, n, (int32_t)budget);
 	heap->count.bin_granted++;
@@ -485,7 +494,8 @@ void hk_bin_overflow(struct hk_heap *heap, unsigned c)
 	struct hk_bin *bin = &heap->bins[c];
 	bool drains = !bin->pops; /* nothing was taken meanwhile: the program frees */
 	uint32_t n = hk_bin_length(heap, c), keep = drains ? 0 : cs->cap / 2, others;
-	cs->refills = cs->frees = cs->even = 0;
+	cs->refills = cs->frees = 0;
+	even_ends(heap, cs);
 	heap->count.bin_flushed++;
 	/* Of a long list the newest go, whose links are in the first cache: cold ones are read at the latency of memory,
 	 * one after the other. Now and then all of it is walked nevertheless, to see that it has its length. */

@@ -121,6 +121,7 @@ struct hk_heap {
 
 	struct hk_lock lock HK_CACHELINE;
 	size_t cap_bytes;                /* [O] I1 */
+	uint8_t long_classes;            /* [O] that have been even for long */
 	size_t borrowed_bytes;           /* [O] of hk_held_bytes, for a cap_bytes above HAKMEM_BIN_KIB */
 	size_t slabs;                    /* [L:heap] */
 	struct hk_block *drain_rest;     /* [L:heap] chains of an earlier, bounded drain */

@@ -129,6 +129,7 @@ uint32_t hk_remote_drain(struct hk_heap *heap, uint32_t most, unsigned c, uint32
 			 struct hk_block **list)
 {
 	uint32_t got = 0;
+	struct hk_heap *moved_to = NULL;
 	struct hk_block *head = heap->drain_rest;
 	heap->drain_rest = NULL;
 	if (!head) {
@@ -158,11 +159,16 @@ uint32_t hk_remote_drain(struct hk_heap *heap, uint32_t most, unsigned c, uint32
 		} else {
 			heap->count.ss_remote_moved++;
 			push(owner, head, tail);
+			if (owner != moved_to && moved_to)
+				hk_heap_posted(moved_to, 0); /* it may have no thread */
+			moved_to = owner;
 		}
 		head = next;
 		if (!head && most > 1 && hk_load(&heap->xqueue))
 			head = __atomic_exchange_n(&heap->xqueue, NULL, __ATOMIC_SEQ_CST);
 	}
 	heap->drain_rest = head;
+	if (moved_to)
+		hk_heap_posted(moved_to, 0);
 	return got;
 }

@@ -123,6 +123,11 @@ LONG = [
 ]
 
 COMMANDS = [
+    Command("100 million alloc, free and reset in an arena under a filter that kills for any other system call; "
+            "no page fault, minor or major", ["make", "check-arena", "QUICK=0", "ARENA_ARGS=--only kernel"], 600,
+            r"^passed +arena/kernel_test"),
+    Command("larson for two minutes: memory stays flat, no block is lost", ["bench/larson.sh", "soak"], 300,
+            r"^(?:resident memory is flat|median of \d+: .*no block lost)"),
     Command("The short tour: proven runs on glibc, hakmem and every peer found", ["make", "try"], 300,
             r"^bench_tiny: hakmem .* the speed of the best other one"),
     Command("The same sources as debug, asan, ubsan and tsan builds", ["make", "check-variants"],
@@ -138,4 +143,4 @@ SHARES = [
     ("the benchmark suite", ["programs", "bench"], 180),
     ("the allocator, all other suites", None, 600),
 ]
-SUITES = 13          # that make check runs, the build among them
+SUITES = 20          # that make check runs, the build among them

@@ -119,7 +119,10 @@ static void a_held_lock_quarantines(void **state)
 	(void)state;
 	begin(100);
 	gone->lock.owner = VANISHED;
+	gone->borrowed_bytes = 1u << 20; /* nobody can give that back */
+	hk_held_bytes = gone->borrowed_bytes + me->borrowed_bytes;
 	wipe();
+	assert_int_equal(hk_held_bytes, me->borrowed_bytes);
 	assert_int_equal(hk_heaps_parked, 0);
 	expect_quarantined();
 }

@@ -314,6 +314,58 @@ static void locked_memory_is_not_called_zero(void **state)
 	assert_false(zero);
 }
 
+/* Nobody clears the time of a refusal: differences to it pass 2^31 ms. */
+static void a_refusal_is_forgotten(void **state)
+{
+	(void)state;
+	for (unsigned month = 1; month < 4; month++) {
+		char *p[1];
+		if (month == 1)
+			unit_start(NO_STARTERS " HAKMEM_DECAY_MS=1000 HAKMEM_WARM_MIB=1024");
+		spans(p, 1);
+		hk_pool_span_free(POOL, p[0]);
+		assert_int_equal(POOL->warm_supers, 1);
+		uint32_t now = hk_os_clock_ms();
+		super_of(p[0])->idle_since_ms -= 5000;
+		POOL->refused_ms = (now - month * 1100000000u) | 1;
+		hk_pool_tick(POOL, now + month * 100);
+		assert_int_equal(POOL->warm_supers, 0);
+	}
+}
+
+static size_t data_bytes(void)
+{
+	char line[128];
+	unsigned long kib = 0;
+	FILE *f = fopen("/proc/self/status", "r");
+	while (f && fgets(line, sizeof(line), f))
+		sscanf(line, "VmData: %lu", &kib);
+	assert_true(f && kib);
+	fclose(f);
+	return kib << 10;
+}
+
+/* What is free and warm counts against a limit of the process's: it goes before memory is refused. */
+static void under_a_limit_free_memory_goes_first(void **state)
+{
+	(void)state;
+	unit_skip_sanitized();
+	char *p[40];
+	bool zero;
+	struct rlimit data = {.rlim_cur = data_bytes() + ARENA_MIB(110), .rlim_max = RLIM_INFINITY};
+	assert_int_equal(setrlimit(RLIMIT_DATA, &data), 0);
+	unit_start(NO_STARTERS " HAKMEM_WARM_MIB=1024");
+	spans(p, 40);
+	for (unsigned i = 0; i < 40; i += 2)
+		hk_pool_span_free(POOL, p[i]);
+	assert_true(POOL->warm_supers >= 20);
+	char *large = hk_pool_span_alloc(POOL, 25 * HK_SUPER_CHUNKS, 1, &zero);
+	assert_non_null(large);
+	large[ARENA_MIB(50) - 1] = 1;
+	assert_null(hk_pool_span_alloc(POOL, 200 * HK_SUPER_CHUNKS, 1, &zero));
+	unit_audit();
+}
+
 static void strict_commit_gives_back_inaccessible(void **state)
 {
 	(void)state;
@@ -440,6 +492,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(starters_do_not_break),
 		cmocka_unit_test(partial_ones_go_after_a_decay_period),
 		cmocka_unit_test(locked_memory_is_not_called_zero),
+		cmocka_unit_test(a_refusal_is_forgotten),
+		cmocka_unit_test(under_a_limit_free_memory_goes_first),
 		cmocka_unit_test(strict_commit_gives_back_inaccessible),
 		cmocka_unit_test(rebuild_finds_the_same),
 		cmocka_unit_test(rebuild_frees_what_was_being_purged),

@@ -155,11 +155,9 @@ static void bounded_drains_keep_the_rest(void **state)
 	unit_audit();
 }
 
-/* The slab found another owner while its chain was on the way. */
-static void moved_slabs_chains_are_posted_on(void **state)
+/* The slab of chains that are on the way to OWNER finds another one. */
+static struct hk_heap *move_slab(struct hk_slab *slab)
 {
-	(void)state;
-	struct hk_slab *slab = begin(100);
 	struct hk_heap *heir = unit_heap();
 	give_chains(2, 50);
 	hk_slab_unlink(owner, slab);
@@ -170,6 +168,14 @@ static void moved_slabs_chains_are_posted_on(void **state)
 	heir->slabs++;
 	hk_slab_own(slab, heir);
 	hk_slab_link(heir, slab);
+	return heir;
+}
+
+static void moved_slabs_chains_are_posted_on(void **state)
+{
+	(void)state;
+	struct hk_slab *slab = begin(100);
+	struct hk_heap *heir = move_slab(slab);
 	uint32_t live = slab->live;
 	unit_drain(owner);
 	assert_int_equal(slab->live, live);
@@ -180,6 +186,20 @@ static void moved_slabs_chains_are_posted_on(void **state)
 	assert_int_equal(slab->live, live - 100);
 	assert_int_equal(heir->count.ss_remote_drained, 100);
 	unit_audit();
+}
+
+/* The new owner has no thread that would look into its queue. */
+static void moved_slabs_chains_of_a_parked_heap_are_drained(void **state)
+{
+	(void)state;
+	struct hk_slab *slab = begin(100);
+	struct hk_heap *heir = move_slab(slab);
+	uint32_t live = slab->live;
+	hk_store(&hk_heap_states[heir->index], HK_HEAP_PARKED);
+	unit_drain(owner);
+	assert_int_equal(owner->count.ss_remote_moved, 2);
+	assert_null(heir->xqueue);
+	assert_int_equal(slab->live, live - 100);
 }
 
 static void slots_are_evicted_by_other_slabs(void **state)
@@ -345,6 +365,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(drains_into_a_bin_what_it_wants),
 		cmocka_unit_test(bounded_drains_keep_the_rest),
 		cmocka_unit_test(moved_slabs_chains_are_posted_on),
+		cmocka_unit_test(moved_slabs_chains_of_a_parked_heap_are_drained),
 		cmocka_unit_test(slots_are_evicted_by_other_slabs),
 		cmocka_unit_test(medium_blocks_go_at_once),
 		cmocka_unit_test(threads_without_a_heap_post_one_by_one),

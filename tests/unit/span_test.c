@@ -1,5 +1,5 @@
 /* span_test.c - spans of the pool (src/arena/pool.c): whole SuperSlabs and a shared last one, resized
- * where they stand, moved by the kernel. Their api is tests/api's. */
+ * where they stand. Those whose pages move are move_test.c's, their api is tests/api's. */
 #include "unit.h"
 
 #include <string.h>
@@ -311,29 +311,6 @@ static void these_are_rebuilt(void **state)
 	assert_int_equal(POOL->used_supers, 0);
 }
 
-static void pages_move(void **state)
-{
-	(void)state;
-	unit_start(NO_STARTERS);
-	char *from = span(4 * 32, 1), *to = span(4 * 32, 1);
-	for (size_t i = 0; i < 4 * HK_SUPER_BYTES; i += 4096)
-		*(size_t *)(from + i) = i + 1;
-	if (!hk_pool_span_move(POOL, from, to, 4))
-		unit_skip("the kernel has no MREMAP_DONTUNMAP");
-	for (size_t i = 0; i < 4 * HK_SUPER_BYTES; i += 4096) {
-		assert_int_equal(*(size_t *)(to + i), i + 1);
-		assert_int_equal(*(size_t *)(from + i), 0);
-	}
-	assert_true(super_of(to)->flags & HK_SUPER_MOVED);
-	assert_int_equal(POOL->moved_spans, 1);
-	hk_pool_span_free(POOL, to);
-	assert_int_equal(POOL->moved_spans, 0);
-	assert_false(super_of(to)->flags & HK_SUPER_MOVED);
-	for (size_t i = 0; i < 4 * HK_SUPER_BYTES; i += 4096)
-		assert_int_equal(*(size_t *)(to + i), 0); /* mapped afresh, and known to be */
-	assert_int_equal(super_of(to)->zero, ~0u);
-}
-
 /* A shared last SuperSlab that became a whole one must not keep the marks of its chunks. */
 static void grown_spans_leave_no_marks(void **state)
 {
@@ -420,7 +397,6 @@ int main(int argc, char **argv)
 		cmocka_unit_test(some_go_on_in_the_next),
 		cmocka_unit_test(these_resize),
 		cmocka_unit_test(these_are_rebuilt),
-		cmocka_unit_test(pages_move),
 		cmocka_unit_test(free_twice_is_fatal),
 		cmocka_unit_test(many_come_and_go),
 	};
