@@ -11,7 +11,7 @@
 #include "arena/pool.h"
 #include "base/check.h"
 
-#define MOVED_MAX 500 /* spans that were moved, each in a few mappings of its own: VMAs stay bounded */
+#define MOVED_MAX 1000 /* spans that were moved, each in a few mappings of its own: VMAs stay bounded */
 #define PAGE_BYTES 4096u
 
 /* Pages of the hugetlb pool can't be moved, and would be lost where others are moved to. */

@@ -96,7 +96,8 @@ CASES = [
          f"preloaded ./place; preloaded {LARGE}; preloaded ./place --churn 500 --blocks 24", "2node-new"),
     Case("overcommit", "vm.overcommit_memory=2: memory that was not promised is ENOMEM, and goes back when it is freed",
          "echo 2 >/proc/sys/vm/overcommit_memory; preloaded ./overcommit", "1node 2node"),
-    Case("grow", "large blocks grow by realloc, over and over, in one mapping and in several", "preloaded ./grow",
+    Case("grow", "large blocks grow by realloc, over and over, in one mapping and in several",
+         "echo 0 >/proc/sys/vm/overcommit_memory; preloaded ./grow",
          "1node 2node 2node-new"),
     Case("badinput", "what a user may get wrong", "./badinput.sh", "2node memless"),
 ]

@@ -8,6 +8,7 @@
 #define _GNU_SOURCE
 #include "probe.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,7 +71,8 @@ int main(int argc, char **argv)
 		grow(most, 0, "in a child");
 		_exit(0);
 	}
-	CHECK(child > 0 && waitpid(child, &status, 0) == child && status == 0, "the child ended with %#x", status);
+	CHECK(child > 0, "fork: %s", strerror(errno));
+	CHECK(waitpid(child, &status, 0) == child && status == 0, "the child ended with %#x", status);
 	CHECK(!probe_hak.audit(), "the heap is not sound");
 	return probe_end(&(struct probe_result){.note = "all marks are there"});
 }

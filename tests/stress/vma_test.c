@@ -1,7 +1,8 @@
 /* vma_test.c - 100,000 live blocks, small and large, stay below 4,000 mappings, also with a third
  * of them freed and trimmed: the kernel's limit (65,530) is the application's too. The large
  * blocks are not touched, so that they cost no memory. glibc by nature maps each large block. Blocks that realloc has
- * the kernel move take a mapping each, a thousand at most: 1,050 that grow past their neighbours. */
+ * the kernel move take a mapping each, a thousand at most: 1,050 that grow past their neighbours.
+ * time limit: 180 s, quick 180 s */
 #define _GNU_SOURCE
 #include "support.h"
 
@@ -51,7 +52,7 @@ int main(void)
 	int i, got = 0;
 
 	test_begin();
-	test_watchdog(80);
+	test_watchdog(170);
 	for (i = 0; i < N; i++) {
 		size_t size = i & 1 ? test_rand_size(&rnd, 16, 4 * KIB)
 				    : test_rand_size(&rnd, 600 * KIB, 5 * MIB / 2);
