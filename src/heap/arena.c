@@ -104,6 +104,7 @@ static void clear_locked(struct hk_heap *heap)
 	heap->drain_rest = NULL;
 	memset(heap->partial_mask, 0, sizeof(heap->partial_mask));
 	memset(heap->classes, 0, sizeof(heap->classes));
+	heap->long_classes = 0;
 	hk_store(&heap->xqueue, NULL);
 	hk_store(&heap->xqueued_bytes, 0);
 }
@@ -330,7 +331,7 @@ void hk_arenas_leave(struct hk_heap *home, struct hk_heap *to)
 		else if (may_empty(heap))
 			hk_heap_settle(heap); /* what was posted before others saw that it has no thread */
 		hk_unlock(&heap->lock);
-		if (!to)
+		if (!to && may_empty(heap))
 			hk_heap_posted(heap, 0); /* and by those that could not have its lock meanwhile */
 	}
 	home->guests = NULL;
