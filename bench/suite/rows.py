@@ -90,9 +90,9 @@ def tail(what):
         (f"{what}_max_ns", "ns", 1.0, False)
 
 
-def walk(gib, title, steps, **more):
+def walk(gib, title, **more):
     """Random reads over GIB; minutes with seven allocators, so from 8 GiB on and on other pages only where asked for."""
-    return Known(title, steps, threads=(1,), seconds=2.3 * gib, metric=WALK, compared=False, program="tlb",
+    return Known(title, 6000000, threads=(1,), seconds=2.3 * gib, metric=WALK, compared=False, program="tlb",
                  arguments=("-p", f"mib={gib * 1024}"), rounds=3, warm=False,
                  also=(("huge_share", "of memory", 1.0, True),), **more)
 
@@ -138,12 +138,12 @@ KNOWN = {
     "thread_churn": Known("threads that live for 100 blocks", 8000),
     "tlb": Known("random reads over 1 GiB", 10000000, threads=(1,), seconds=4.0, metric=WALK,
                  compared=False, also=(("huge_share", "of memory", 1.0, True),)),
-    "tlb-4g": walk(4, "random reads over 4 GiB", 6000000),
-    "tlb-4g-small": walk(4, "random reads over 4 GiB, hakmem too on 4 KiB pages", 6000000, asked=True,
+    "tlb-4g": walk(4, "random reads over 4 GiB"),
+    "tlb-4g-small": walk(4, "random reads over 4 GiB, hakmem too on 4 KiB pages", asked=True,
                          env={"HAKMEM_HUGE": "never"}),
-    "tlb-4g-hugetlb": walk(4, "random reads over 4 GiB, hakmem's on hugetlb pages", 6000000, asked=True,
+    "tlb-4g-hugetlb": walk(4, "random reads over 4 GiB, hakmem's on hugetlb pages", asked=True,
                            env={"HAKMEM_HUGE": "hugetlb"}, missing=hugetlb_missing(4)),
-    "tlb-8g": walk(8, "random reads over 8 GiB", 6000000, asked=True),
+    "tlb-8g": walk(8, "random reads over 8 GiB", asked=True),
     "waves": Known("load and idleness in turn", 4, threads=(2,), seconds=2.0, compared=False),
     "xmalloc": Known("producers allocate, consumers free", 10000000),
 }

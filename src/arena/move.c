@@ -12,7 +12,6 @@
 #include "base/check.h"
 
 #define MOVED_MAX 1000 /* spans that were moved, each in a few mappings of its own: VMAs stay bounded */
-#define PAGE_BYTES 4096u
 
 /* Pages of the hugetlb pool can't be moved, and would be lost where others are moved to. */
 static bool may_move(size_t first, size_t count)
@@ -25,7 +24,7 @@ static bool may_move(size_t first, size_t count)
 
 static bool is_zero(const char *page)
 {
-	return !page[0] && !memcmp(page, page + 1, PAGE_BYTES - 1);
+	return !page[0] && !memcmp(page, page + 1, HK_PAGE_BYTES - 1);
 }
 
 /* Finishes by hand what a call that failed left, whatever that is. */
@@ -37,11 +36,11 @@ HK_COLD static void mend(char *from, char *to)
 		memcpy(to, from, HK_SUPER_BYTES);
 		return;
 	}
-	for (size_t at = 0; at < HK_SUPER_BYTES; at += PAGE_BYTES) {
-		rc = hk_os_map_hole((uintptr_t)to + at, PAGE_BYTES);
+	for (size_t at = 0; at < HK_SUPER_BYTES; at += HK_PAGE_BYTES) {
+		rc = hk_os_map_hole((uintptr_t)to + at, HK_PAGE_BYTES);
 		HK_CHECK(!rc || rc == -EEXIST, "the kernel has no mapping for a block that grows", to);
 		if (!is_zero(from + at))
-			memcpy(to + at, from + at, PAGE_BYTES);
+			memcpy(to + at, from + at, HK_PAGE_BYTES);
 	}
 	hk_region_advise((uintptr_t)to, HK_SUPER_BYTES, true);
 }

@@ -11,14 +11,6 @@
 
 static void *blocks[MOST];
 
-static struct hk_heap *begin(const char *options)
-{
-	unit_start(options);
-	struct hk_heap *heap = unit_heap();
-	unit_as(heap);
-	return heap;
-}
-
 static void check_length(const struct hk_heap *heap, unsigned c)
 {
 	assert_int_equal(hk_bin_length(heap, c), unit_walk(heap->bins[c].head));
@@ -27,7 +19,7 @@ static void check_length(const struct hk_heap *heap, unsigned c)
 static void length_is_exact(void **state)
 {
 	(void)state;
-	struct hk_heap *heap = begin(NULL);
+	struct hk_heap *heap = unit_begin(NULL);
 	uint64_t seed = 31;
 	for (unsigned n = 0; n < 100000; n++) {
 		unsigned i = (unsigned)(unit_random(&seed) % (n / 10000 % 2 ? 300 : 3000));
@@ -60,7 +52,7 @@ static void cut_keeps_what_it_says(void **state)
 {
 	(void)state;
 	static const uint32_t keeps[] = {4000, 1000, 999, 500, 1, 0};
-	struct hk_heap *heap = begin(NULL);
+	struct hk_heap *heap = unit_begin(NULL);
 	stock(heap, 2, 2000);
 	uint32_t n = hk_bin_length(heap, 2);
 	uint64_t local = heap->count.ss_local;
@@ -82,7 +74,7 @@ static void cut_keeps_what_it_says(void **state)
 static void overflow_halves_or_empties(void **state)
 {
 	(void)state;
-	struct hk_heap *heap = begin(NULL);
+	struct hk_heap *heap = unit_begin(NULL);
 	for (unsigned taken = 0; taken < 2; taken++) {
 		stock(heap, 5, 3000);
 		if (taken)
@@ -103,7 +95,7 @@ static void overflow_halves_or_empties(void **state)
 static void long_lists_shed_their_newest(void **state)
 {
 	(void)state;
-	struct hk_heap *heap = begin("HAKMEM_BIN_KIB=32 HAKMEM_BIN_EXTRA_MIB=0");
+	struct hk_heap *heap = unit_begin("HAKMEM_BIN_KIB=32 HAKMEM_BIN_EXTRA_MIB=0");
 	const struct hk_class_state *cs = &heap->classes[2];
 	for (unsigned round = 0; round < 30; round++) { /* the cap grows */
 		unit_take(blocks, 4000, 48);
@@ -142,7 +134,7 @@ static void long_lists_shed_their_newest(void **state)
 static void others_blocks_stay(void **state)
 {
 	(void)state;
-	struct hk_heap *owner = begin(NULL), *heap = unit_heap();
+	struct hk_heap *owner = unit_begin(NULL), *heap = unit_heap();
 	static const struct {
 		size_t size;
 		bool stay;
@@ -172,7 +164,7 @@ static void others_blocks_stay(void **state)
 static void who_only_frees_passes_on(void **state)
 {
 	(void)state;
-	struct hk_heap *owner = begin(NULL), *heap = unit_heap();
+	struct hk_heap *owner = unit_begin(NULL), *heap = unit_heap();
 	unsigned c = hk_class_of(100);
 	void *was[500];
 	unit_take(blocks, 500, 100);
@@ -203,7 +195,7 @@ static void who_only_frees_passes_on(void **state)
 static void a_long_list_of_others_goes_too(void **state)
 {
 	(void)state;
-	struct hk_heap *owner = begin(NULL), *heap = unit_heap();
+	struct hk_heap *owner = unit_begin(NULL), *heap = unit_heap();
 	unsigned c = hk_class_of(100);
 	unit_as(heap);
 	for (unsigned round = 0; round < 30; round++) { /* the cap grows */
@@ -229,7 +221,7 @@ static void own_blocks_among_others(void **state)
 {
 	static const size_t sizes[] = {100, 1000, 8192};
 	(void)state;
-	struct hk_heap *owner = begin(NULL), *heap = unit_heap();
+	struct hk_heap *owner = unit_begin(NULL), *heap = unit_heap();
 	for (unsigned i = 0; i < COUNT_OF(sizes); i++) {
 		unsigned c = hk_class_of(sizes[i]);
 		unit_as(owner);
@@ -256,7 +248,7 @@ static void own_blocks_among_others(void **state)
 static void frees_stay_below_the_cap(void **state)
 {
 	(void)state;
-	struct hk_heap *heap = begin(NULL);
+	struct hk_heap *heap = unit_begin(NULL);
 	unit_take(blocks, 10000, 48);
 	for (unsigned i = 0; i < 10000; i++) {
 		unit_give(blocks + i, 1);
@@ -284,7 +276,7 @@ static void an_even_class_is_counted_seldom(void **state)
 {
 	enum { SIZE = 1008, CLASS = 62, ROUNDS = 1600 };
 	(void)state;
-	struct hk_heap *heap = begin(NULL);
+	struct hk_heap *heap = unit_begin(NULL);
 	looks_of_even(heap, 10, SIZE);
 	assert_in_range(looks_of_even(heap, 40, SIZE), 4, 6);
 	looks_of_even(heap, 50, SIZE);
@@ -302,12 +294,28 @@ static void an_even_class_is_counted_seldom(void **state)
 	check_length(heap, CLASS);
 }
 
+/* What a thread that sleeps keeps by that is bounded: four classes at a time, and a quiet one makes room. */
+static void few_classes_are_counted_so_seldom(void **state)
+{
+	(void)state;
+	struct hk_heap *heap = unit_begin(NULL);
+	for (unsigned c = 56; c < 62; c++)
+		looks_of_even(heap, 200, hk_classes[c].size);
+	assert_int_equal(heap->long_classes, 4);
+	hk_lock(&heap->lock);
+	hk_bin_quiet(heap, 56);
+	hk_unlock(&heap->lock);
+	assert_int_equal(heap->long_classes, 3);
+	looks_of_even(heap, 200, hk_classes[61].size);
+	assert_int_equal(heap->long_classes, 4);
+}
+
 /* Of 256 KiB a bin has room for one at most: two are freed between looks nevertheless. */
 static void large_blocks_too(void **state)
 {
 	enum { SIZE = 256 << 10, ROUNDS = 300 };
 	(void)state;
-	struct hk_heap *heap = begin(NULL);
+	struct hk_heap *heap = unit_begin(NULL);
 	for (unsigned i = 0; i < 100 + ROUNDS; i++) {
 		if (i == 100)
 			heap->count.bin_granted = heap->count.bin_flushed = 0;
@@ -324,7 +332,7 @@ static void large_blocks_too(void **state)
 static void caps_grow_up_to_the_ceiling(void **state)
 {
 	(void)state;
-	struct hk_heap *heap = begin("HAKMEM_BIN_KIB=64 HAKMEM_BIN_EXTRA_MIB=0");
+	struct hk_heap *heap = unit_begin("HAKMEM_BIN_KIB=64 HAKMEM_BIN_EXTRA_MIB=0");
 	const struct hk_class_state *cs = &heap->classes[3];
 	uint32_t first = 0;
 	for (unsigned round = 0; round < 30; round++) {
@@ -344,7 +352,7 @@ static void caps_grow_up_to_the_ceiling(void **state)
 static void what_seldom_runs_over_does_not_grow(void **state)
 {
 	(void)state;
-	struct hk_heap *heap = begin(NULL);
+	struct hk_heap *heap = unit_begin(NULL);
 	const struct hk_class_state *cs = &heap->classes[3];
 	unit_take(blocks, 400, 64);
 	unit_give(blocks, 400);
@@ -373,7 +381,7 @@ static void what_seldom_runs_over_does_not_grow(void **state)
 static void quiet_bins_go_back_to_the_first_cap(void **state)
 {
 	(void)state;
-	struct hk_heap *heap = begin(NULL);
+	struct hk_heap *heap = unit_begin(NULL);
 	unit_take(blocks, 1, 64);
 	uint32_t first = heap->classes[3].cap;
 	for (unsigned round = 0; round < 10; round++) {
@@ -394,7 +402,7 @@ static void quiet_bins_go_back_to_the_first_cap(void **state)
 static void bins_in_use_are_not_quiet(void **state)
 {
 	(void)state;
-	struct hk_heap *heap = begin(NULL);
+	struct hk_heap *heap = unit_begin(NULL);
 	uint32_t now = hk_os_clock_ms();
 	unit_take(blocks, 20, 64);
 	for (unsigned i = 0; i < 10; i++) {
@@ -408,7 +416,7 @@ static void bins_in_use_are_not_quiet(void **state)
 static void refills_take_the_fullest(void **state)
 {
 	(void)state;
-	struct hk_heap *heap = begin("HAKMEM_STARTER_MIB=0");
+	struct hk_heap *heap = unit_begin("HAKMEM_STARTER_MIB=0");
 	enum { C = 31, BYTES = 512 };
 	unsigned n = 2 * 127, of[2] = {0, 0};
 	unit_take(blocks, n, BYTES);
@@ -442,7 +450,7 @@ static void refills_take_the_fullest(void **state)
 static void few_empty_slabs_are_kept(void **state)
 {
 	(void)state;
-	struct hk_heap *heap = begin("HAKMEM_STARTER_MIB=0");
+	struct hk_heap *heap = unit_begin("HAKMEM_STARTER_MIB=0");
 	unit_take(blocks, 4000, 1024);
 	size_t most = heap->slabs;
 	unit_give(blocks, 4000);
@@ -459,7 +467,7 @@ static void few_empty_slabs_are_kept(void **state)
 static void recount_walks(void **state)
 {
 	(void)state;
-	struct hk_heap *heap = begin(NULL);
+	struct hk_heap *heap = unit_begin(NULL);
 	stock(heap, 4, 100);
 	uint32_t n = hk_bin_length(heap, 4);
 	/* A fork between the store of the head and that of the count. */
@@ -478,7 +486,7 @@ static void flush_all(void *heap)
 static void broken_lists_are_fatal(void **state)
 {
 	(void)state;
-	struct hk_heap *heap = begin(NULL);
+	struct hk_heap *heap = unit_begin(NULL);
 	stock(heap, 3, 50);
 	struct hk_block *head = heap->bins[3].head, *second = head->next;
 	hak_free(head); /* the head again: a cycle of one */
@@ -508,6 +516,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(own_blocks_among_others),
 		cmocka_unit_test(frees_stay_below_the_cap),
 		cmocka_unit_test(an_even_class_is_counted_seldom),
+		cmocka_unit_test(few_classes_are_counted_so_seldom),
 		cmocka_unit_test(large_blocks_too),
 		cmocka_unit_test(caps_grow_up_to_the_ceiling),
 		cmocka_unit_test(what_seldom_runs_over_does_not_grow),

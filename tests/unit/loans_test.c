@@ -8,18 +8,10 @@
 
 static void *blocks[MOST];
 
-static struct hk_heap *begin(const char *options)
-{
-	unit_start(options);
-	struct hk_heap *heap = unit_heap();
-	unit_as(heap);
-	return heap;
-}
-
 static void what_is_above_is_borrowed(void **state)
 {
 	(void)state;
-	struct hk_heap *heap = begin("HAKMEM_BIN_KIB=64 HAKMEM_BIN_EXTRA_MIB=1");
+	struct hk_heap *heap = unit_begin("HAKMEM_BIN_KIB=64 HAKMEM_BIN_EXTRA_MIB=1");
 	for (unsigned round = 0; round < 40; round++)
 		for (unsigned c = 2; c < 6; c++) {
 			unit_take(blocks, MOST, hk_classes[c].size);
@@ -46,7 +38,7 @@ static void loans_fit_the_machine(void **state)
 {
 	(void)state;
 	size_t limit = hk_os_memory_limit(), all = hk_max(ARENA_MIB(32), hk_min(limit / 384, ARENA_MIB(256)));
-	struct hk_heap *heap = begin("HAKMEM_BIN_KIB=64");
+	struct hk_heap *heap = unit_begin("HAKMEM_BIN_KIB=64");
 	all = hk_min(all, hk_max(limit / 16, ARENA_MIB(8)));
 	assert_int_equal(hk_loans_least(), ARENA_MIB(32));
 	hk_held_bytes = all; /* others have it */
@@ -81,7 +73,7 @@ static void loans_are_shared(void **state)
 {
 	(void)state;
 	const size_t all = ARENA_MIB(1);
-	struct hk_heap *first = begin("HAKMEM_BIN_KIB=64 HAKMEM_BIN_EXTRA_MIB=1"), *second = unit_heap();
+	struct hk_heap *first = unit_begin("HAKMEM_BIN_KIB=64 HAKMEM_BIN_EXTRA_MIB=1"), *second = unit_heap();
 	run_over(first, 40);
 	size_t alone = first->borrowed_bytes;
 	assert_true(alone > all / 4);

@@ -8,19 +8,6 @@
 
 #define NO_STARTERS "HAKMEM_STARTER_MIB=0"
 
-static char *span(size_t chunks, size_t align)
-{
-	bool zero;
-	char *p = hk_pool_span_alloc(POOL, chunks, align, &zero);
-	assert_non_null(p);
-	return p;
-}
-
-static struct hk_super *super_of(const void *p)
-{
-	return hk_super_at(hk_super_index(p));
-}
-
 /* Each chunk of the span must be found as it, and only its base as its beginning. */
 static void check_found(char *p, size_t chunks)
 {
@@ -36,7 +23,7 @@ static void spans_of_all_lengths(void **state)
 	(void)state;
 	unit_start(NO_STARTERS);
 	for (size_t chunks = 32; chunks < 140; chunks += chunks < 70 ? 1 : 13) {
-		char *p = span(chunks, 1), *q = span(chunks, 1);
+		char *p = unit_span(chunks, 1), *q = unit_span(chunks, 1);
 		check_found(p, chunks);
 		check_found(q, chunks);
 		assert_true(q >= p + chunks * HK_CHUNK_BYTES || p >= q + chunks * HK_CHUNK_BYTES);
@@ -55,12 +42,12 @@ static void last_chunks_are_shared(void **state)
 	(void)state;
 	bool zero;
 	unit_start(NO_STARTERS);
-	char *p = span(33, 1);
+	char *p = unit_span(33, 1);
 	char *q = hk_pool_chunks_alloc(POOL, 31, 1, HK_CODE_SPAN, &zero);
 	assert_ptr_equal(q, p + 33 * HK_CHUNK_BYTES);
 	hk_pool_span_free(POOL, p);
 	assert_int_equal(hk_find(q).kind, HK_FOUND_SPAN);
-	assert_int_equal(super_of(q)->state, HK_SUPER_CHUNKED);
+	assert_int_equal(unit_super_of(q)->state, HK_SUPER_CHUNKED);
 	hk_pool_chunks_free(POOL, q, 31);
 	assert_int_equal(POOL->used_supers, 0);
 }
@@ -69,9 +56,9 @@ static void bases_are_aligned(void **state)
 {
 	(void)state;
 	unit_start(NULL);
-	span(35, 1);
+	unit_span(35, 1);
 	for (size_t align = 1; align <= 512; align *= 2) {
-		char *p = span(40, align);
+		char *p = unit_span(40, align);
 		assert_int_equal((uintptr_t)p % (align * HK_SUPER_BYTES), 0);
 		unit_audit();
 	}
@@ -81,12 +68,12 @@ static void free_ones_are_taken_again(void **state)
 {
 	(void)state;
 	unit_start(NO_STARTERS);
-	char *p = span(5 * 32, 1);
-	span(32, 1);
+	char *p = unit_span(5 * 32, 1);
+	unit_span(32, 1);
 	hk_pool_span_free(POOL, p);
-	assert_true(span(6 * 32, 1) > p); /* one too many for the gap */
-	assert_ptr_equal(span(2 * 32, 1), p);
-	assert_ptr_equal(span(3 * 32, 1), p + 2 * HK_SUPER_BYTES);
+	assert_true(unit_span(6 * 32, 1) > p); /* one too many for the gap */
+	assert_ptr_equal(unit_span(2 * 32, 1), p);
+	assert_ptr_equal(unit_span(3 * 32, 1), p + 2 * HK_SUPER_BYTES);
 	assert_int_equal(POOL->warm_supers, 0);
 }
 
@@ -95,7 +82,7 @@ static void shrinks_where_it_stands(void **state)
 	(void)state;
 	static const size_t lengths[] = {130, 129, 128, 127, 100, 96, 95, 65, 64, 40, 33, 32};
 	unit_start(NO_STARTERS);
-	char *p = span(150, 1);
+	char *p = unit_span(150, 1);
 	memset(p, 7, 150 * HK_CHUNK_BYTES);
 	for (size_t i = 0; i < COUNT_OF(lengths); i++) {
 		assert_true(hk_pool_span_resize(POOL, p, lengths[i]));
@@ -115,9 +102,9 @@ static void grows_where_there_is_room(void **state)
 	(void)state;
 	static const size_t lengths[] = {33, 40, 63, 64, 65, 97, 128, 150, 192};
 	unit_start(NO_STARTERS);
-	char *room = span(7 * 32, 1), *p;
+	char *room = unit_span(7 * 32, 1), *p;
 	hk_pool_span_free(POOL, room);
-	p = span(32, 1);
+	p = unit_span(32, 1);
 	assert_ptr_equal(p, room);
 	for (size_t i = 0; i < COUNT_OF(lengths); i++) {
 		assert_true(hk_pool_span_resize(POOL, p, lengths[i]));
@@ -136,13 +123,13 @@ static void does_not_grow_over_neighbours(void **state)
 	(void)state;
 	bool zero;
 	unit_start(NO_STARTERS);
-	char *p = span(33, 1);
+	char *p = unit_span(33, 1);
 	char *q = hk_pool_chunks_alloc(POOL, 1, 1, HK_CODE_SPAN, &zero);
 	assert_ptr_equal(q, p + 33 * HK_CHUNK_BYTES);
 	assert_false(hk_pool_span_resize(POOL, p, 34));
 	assert_false(hk_pool_span_resize(POOL, p, 64));
 	check_found(p, 33);
-	char *a = span(64, 1), *b = span(32, 1);
+	char *a = unit_span(64, 1), *b = unit_span(32, 1);
 	assert_ptr_equal(b, a + 2 * HK_SUPER_BYTES);
 	assert_false(hk_pool_span_resize(POOL, a, 65));
 	check_found(a, 64);
@@ -297,8 +284,8 @@ static void these_are_rebuilt(void **state)
 	unit_audit();
 	hk_lock(&POOL->lock); /* as a thread that vanished between the two parts left it */
 	for (unsigned i = 20; i < 32; i++)
-		super_of(p)->code[i] = 0;
-	super_of(p)->free |= ~0u << 20;
+		unit_super_of(p)->code[i] = 0;
+	unit_super_of(p)->free |= ~0u << 20;
 	hk_unlock(&POOL->lock);
 	hk_pool_rebuild(POOL);
 	assert_int_equal(POOL->span_chunks, 56);
@@ -317,11 +304,11 @@ static void grown_spans_leave_no_marks(void **state)
 	(void)state;
 	bool zero;
 	unit_start(NO_STARTERS);
-	hk_pool_span_free(POOL, span(64, 1));
-	char *p = span(48, 1), *q = p + HK_SUPER_BYTES;
+	hk_pool_span_free(POOL, unit_span(64, 1));
+	char *p = unit_span(48, 1), *q = p + HK_SUPER_BYTES;
 	assert_true(hk_pool_span_resize(POOL, p, 64));
 	hk_pool_span_free(POOL, p);
-	assert_ptr_equal(span(32, 1), p);
+	assert_ptr_equal(unit_span(32, 1), p);
 	assert_ptr_equal(hk_pool_chunks_alloc(POOL, 1, 1, HK_CODE_SPAN, &zero), q);
 	for (unsigned i = 1; i < HK_SUPER_CHUNKS; i++)
 		assert_int_equal(hk_find(q + i * HK_CHUNK_BYTES).kind, HK_FOUND_NOTHING);
@@ -336,8 +323,8 @@ static void free_twice_is_fatal(void **state)
 {
 	(void)state;
 	unit_start(NO_STARTERS);
-	char *p = span(40, 1);
-	span(32, 1);
+	char *p = unit_span(40, 1);
+	unit_span(32, 1);
 	hk_pool_span_free(POOL, p);
 	unit_must_abort(free_again, p, "double free of a large block");
 }
@@ -354,7 +341,7 @@ static void many_come_and_go(void **state)
 		unsigned i = (unsigned)(unit_random(&seed) % SPANS);
 		size_t want = 32 + unit_random(&seed) % (n % 4 ? 40 : 200);
 		if (!spans[i]) {
-			spans[i] = span(want, n % 5 ? 1 : 4);
+			spans[i] = unit_span(want, n % 5 ? 1 : 4);
 			chunks[i] = want;
 		} else {
 			assert_int_equal(*(size_t *)spans[i], i);

@@ -249,3 +249,24 @@ int unit_main(int argc, char **argv, const struct CMUnitTest *cases, size_t coun
 	printf("%u passed, %u failed, %u skipped\n", passed, failed, skipped);
 	return failed || !(passed + skipped) ? 1 : passed ? 0 : SKIPPED;
 }
+
+struct hk_heap *unit_begin(const char *options)
+{
+	unit_start(options);
+	struct hk_heap *heap = unit_heap();
+	unit_as(heap);
+	return heap;
+}
+
+char *unit_span(size_t chunks, size_t align)
+{
+	bool zero;
+	char *p = hk_pool_span_alloc(POOL, chunks, align, &zero);
+	assert_non_null(p);
+	return p;
+}
+
+struct hk_super *unit_super_of(const void *p)
+{
+	return hk_super_at(hk_super_index(p));
+}

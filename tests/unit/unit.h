@@ -43,6 +43,13 @@ void unit_skip_sanitized(void);
 /* A new heap in state LIVE without a thread; it takes slabs of its own at once. */
 struct hk_heap *unit_heap(void);
 
+/* A process with OPTIONS, in which the test is the thread of the heap that comes back. */
+struct hk_heap *unit_begin(const char *options);
+
+/* A span of the first pool; what the side table has of the SuperSlab at P. */
+char *unit_span(size_t chunks, size_t align);
+struct hk_super *unit_super_of(const void *p);
+
 /* The calling thread works with HEAP from here on; returns what it had. */
 struct hk_heap *unit_as(struct hk_heap *heap);
 
