@@ -313,7 +313,7 @@ void *hk_pool_chunks_alloc(struct hk_pool *pool, unsigned count, unsigned align,
 		*zero = run_take(pool, index, hk_mask32(first, count));
 		set_codes(hk_super_at(index), first, count, kind);
 	}
-	if (HK_UNLIKELY(pool->promote_due))
+	if (HK_UNLIKELY(pool->promote_due || pool->edge_due))
 		hk_pool_promote_locked(pool);
 	hk_unlock(&pool->lock);
 	return p;

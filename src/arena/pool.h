@@ -77,6 +77,7 @@ struct hk_pool {
 	unsigned promote_misses; /* [L:pool] starters that got no huge page */
 	unsigned promote_turn;   /* [L:pool] starters looked at */
 	unsigned promote_due;    /* [L:pool] so many starters are to be promoted */
+	unsigned edge_due;       /* [L:pool] the starters may end before this one of them; 0: not to be looked at */
 	uint32_t ticked_ms;      /* [A] time of the last hk_pool_tick, claimed by compare-and-swap */
 	struct hk_pool_counters count;
 	struct hk_lent lent;
@@ -170,7 +171,7 @@ void hk_pool_rebuild(struct hk_pool *pool);
 int hk_pool_audit(struct hk_pool *pool);
 
 /* For the files of this folder. The lock is held. */
-/* SuperSlab INDEX was taken: behind the starters, these shall be promoted. */
+/* SuperSlab INDEX was taken: the starters may be enough, and behind them they shall be promoted. */
 void hk_pool_outgrows_locked(struct hk_pool *pool, size_t index);
 /* Gives starters huge pages where that is due; the lock is dropped meanwhile. */
 void hk_pool_promote_locked(struct hk_pool *pool);

@@ -5,7 +5,11 @@
  * a pool takes a SuperSlab beyond the starters, it has the kernel copy two of these, if they are full or nearly so, onto
  * huge pages (MADV_COLLAPSE, kernel 6.1): about 0.2 ms each, and only while the process grows. Two for each SuperSlab
  * that there is beyond, no more: all 16 would cost a process that needs 33 MiB as much again as it saved before. A forked
- * child copies none: it would pay for memory that it shares with its parent, and children often end soon. */
+ * child copies none: it would pay for memory that it shares with its parent, and children often end soon.
+ *
+ * A process that touches nearly all that it takes gains nothing by small pages. So from a quarter of the starters on,
+ * some of those in use are looked at as others are taken, and where they are full the starters end there: what comes
+ * next is on huge pages from its first touch on, and older ones are copied as above. */
 #include <errno.h>
 
 #include "arena/pool.h"
@@ -14,6 +18,11 @@
 #define ROOM_MAX 4u     /* chunks free at most ... */
 #define PAGES_MIN 448u   /* ... and of 512 pages so many that were touched: the others become resident with them */
 #define A_SUPER 2u   /* promoted at most for each SuperSlab beyond the starters */
+#define EDGE_PART 4u   /* of the starters that are in use when they may end, ... */
+#define EDGE_MIN 4u    /* ... and so many SuperSlabs: 8 MiB, ... */
+#define EDGE_STEP 2u   /* ... looked at as every other one is taken, ... */
+#define EDGE_SAMPLE 4u /* ... by so many of them, ... */
+#define EDGE_PAGES 432u /* ... of whose 512 pages so many are touched in the mean */
 #define MISSES_MAX 16u /* an older kernel, no huge pages free, or none wanted */
 
 /* A starter in use on small pages, in turn. */
@@ -31,13 +40,45 @@ static size_t find(struct hk_pool *pool)
 	return HK_NO_SUPER;
 }
 
+/* Of the starters, nothing was ever taken behind SuperSlab INDEX. */
+static bool is_edge(const struct hk_pool *pool, size_t index)
+{
+	unsigned stripe = hk_pool_index(pool);
+	size_t end = hk_stripe_first(stripe) + (hk_stripe_starters(stripe) >> HK_SUPER_SHIFT);
+	for (size_t i = index + 1; i < hk_min(end, hk_stripe_end(stripe)); i++)
+		if (hk_super_at(i)->state != HK_SUPER_FREE || hk_super_at(i)->zero != ~0u)
+			return false;
+	return true;
+}
+
 void hk_pool_outgrows_locked(struct hk_pool *pool, size_t index)
 {
 	unsigned stripe = hk_pool_index(pool);
+	if (pool->arena || pool->inherited || !hk_region.huge || pool->promote_misses >= MISSES_MAX)
+		return;
 	size_t starters = hk_stripe_starters(stripe) >> HK_SUPER_SHIFT, at = index - hk_stripe_first(stripe);
 	size_t allowed = at < starters ? 0 : (at + 1 - starters) * A_SUPER;
-	if (!pool->arena && !pool->inherited && hk_region.huge && pool->promote_misses < MISSES_MAX && pool->count.promoted < allowed)
+	if (pool->count.promoted < allowed)
 		pool->promote_due = (unsigned)hk_min(allowed - pool->count.promoted, A_SUPER);
+	if (at < starters && at >= hk_max(starters / EDGE_PART, EDGE_MIN) && at % EDGE_STEP == 0 && is_edge(pool, index))
+		pool->edge_due = (unsigned)at;
+}
+
+/* Ends the starters before the AT-th SuperSlab, which was just taken, if those before it are full. */
+static void end_starters(struct hk_pool *pool, unsigned at)
+{
+	unsigned stripe = hk_pool_index(pool), pages = 0;
+	size_t first = hk_stripe_first(stripe);
+	hk_unlock(&pool->lock);
+	for (size_t i = 0; i < EDGE_SAMPLE; i++)
+		pages += hk_os_resident_pages(hk_super_base(first + at * i / EDGE_SAMPLE));
+	bool dense = pages >= EDGE_SAMPLE * EDGE_PAGES && hk_os_has_thp();
+	hk_lock(&pool->lock);
+	if (!dense || hk_region_is_strict() || hk_load(&hk_region.locked) || at >= hk_stripe_starters(stripe) >> HK_SUPER_SHIFT ||
+	    !is_edge(pool, first + at) || hk_stripe_end_starters(stripe, (size_t)at << HK_SUPER_SHIFT))
+		return;
+	for (size_t i = first + at; i < hk_stripe_end(stripe); i++) /* behind the starters none has it */
+		hk_super_at(i)->flags &= (uint8_t)~HK_SUPER_SMALL;
 }
 
 static bool promote_one(struct hk_pool *pool)
@@ -62,8 +103,10 @@ static bool promote_one(struct hk_pool *pool)
 
 void hk_pool_promote_locked(struct hk_pool *pool)
 {
-	unsigned due = pool->promote_due;
-	pool->promote_due = 0; /* others need not do it as well */
+	unsigned due = pool->promote_due, edge = pool->edge_due;
+	pool->promote_due = pool->edge_due = 0; /* others need not do it as well */
+	if (edge)
+		end_starters(pool, edge);
 	while (due-- && promote_one(pool))
 		;
 }

@@ -63,7 +63,7 @@ static size_t reserve_step(size_t have, size_t need)
 static void advise(unsigned stripe, size_t from, size_t bytes)
 {
 	uintptr_t first = hk_super_base(hk_stripe_first(stripe));
-	size_t small = hk_region.huge && stripe < hk_region.nodes ? hk_region.starter_bytes : SIZE_MAX;
+	size_t small = hk_region.huge && stripe < hk_region.nodes ? hk_stripe_starters(stripe) : SIZE_MAX;
 	small = from >= small ? 0 : hk_min(small - from, bytes);
 	if (small)
 		hk_os_advise_small(first + from, small);
@@ -168,7 +168,8 @@ int hk_region_init(void)
 	hk_region.huge = hk_options.huge != HK_HUGE_NEVER;
 	if (hk_options.huge >= HK_HUGE_HUGETLB)
 		starters = hk_min(starters, STARTERS_HUGETLB); /* who reserved pages wants them used */
-	hk_region.starter_bytes = hk_align_up(starters, HK_SUPER_BYTES);
+	for (unsigned i = 0; i < hk_region.nodes; i++)
+		hk_region.stripe[i].starter_bytes = hk_align_up(starters, HK_SUPER_BYTES);
 	share_out(bytes);
 	hk_store_rel(&hk_gibs[hk_region.base >> HK_GIB_SHIFT], &first_gib);
 	return 0;
@@ -206,6 +207,17 @@ int hk_stripe_extend(unsigned stripe, size_t bytes)
 	if (stripe)
 		hk_store_rel(&hk_region.bound_bytes, (size_t)hk_region.stripes << hk_region.stripe_shift);
 	return 0;
+}
+
+int hk_stripe_end_starters(unsigned stripe, size_t bytes)
+{
+	struct hk_stripe *s = &hk_region.stripe[stripe];
+	uintptr_t base = hk_super_base(hk_stripe_first(stripe));
+	size_t end = hk_min(s->starter_bytes, s->reserved_bytes);
+	int rc = bytes < end ? hk_os_advise_huge(base + bytes, end - bytes) : 0;
+	if (!rc)
+		s->starter_bytes = bytes;
+	return rc;
 }
 
 void hk_region_advise(uintptr_t where, size_t bytes, bool huge)

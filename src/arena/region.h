@@ -27,6 +27,7 @@ struct hk_stripe {
 	size_t committed_bytes;  /* [A] grows only */
 	size_t reserved_bytes;   /* [L:pool] */
 	size_t intent_bytes;     /* [L:pool] being reserved behind it: a forked child finds out whether it was */
+	size_t starter_bytes;    /* [L:pool] at its beginning: on small pages, committed in small steps; may become less */
 };
 
 struct hk_region {
@@ -35,7 +36,6 @@ struct hk_region {
 	unsigned stripe_shift;   /* [C] log2 of a stripe's bytes */
 	unsigned stripes;        /* [C] one a pool: nodes first, then as many on small pages */
 	unsigned nodes;          /* [C] of them, before those on small pages */
-	size_t starter_bytes;    /* [C] of each node's stripe: on small pages, committed in small steps */
 	bool ample;              /* [C] reserved as a whole */
 	bool strict;             /* [A] commit is charged: give free memory back inaccessible */
 	bool strict_known;       /* [A] */
@@ -87,13 +87,13 @@ HK_INLINE unsigned hk_stripe_node(unsigned stripe)
 /* Bytes at the beginning of a stripe that are committed in small steps. */
 HK_INLINE size_t hk_stripe_starters(unsigned stripe)
 {
-	return stripe < hk_region.nodes ? hk_region.starter_bytes : 0;
+	return hk_region.stripe[stripe].starter_bytes;
 }
 
 /* True for SuperSlabs of STRIPE that begin AT bytes in and are on small pages to begin with. */
 HK_INLINE bool hk_stripe_is_small(unsigned stripe, size_t at)
 {
-	return stripe >= hk_region.nodes || at < hk_region.starter_bytes;
+	return stripe >= hk_region.nodes || at < hk_stripe_starters(stripe);
 }
 
 /* SuperSlabs [first, end) of a stripe are committed, the last perhaps in part. */
@@ -113,6 +113,9 @@ HK_INLINE uintptr_t hk_stripe_top(unsigned stripe)
 {
 	return hk_super_base(hk_stripe_first(stripe)) + hk_region.stripe[stripe].committed_bytes;
 }
+
+/* The starters of STRIPE end BYTES in: what is behind, none of it touched yet, may be on huge pages. 0 or -errno. */
+int hk_stripe_end_starters(unsigned stripe, size_t bytes);
 
 /* In a forked child: takes over what a vanished thread was reserving, if it got so far. */
 void hk_region_repair(void);

@@ -106,91 +106,6 @@ static void large_ones_skip_the_starters(void **state)
 	unit_audit();
 }
 
-static unsigned small_ones(void)
-{
-	unsigned n = 0;
-	for (size_t i = hk_stripe_first(0); i < hk_stripe_end(0); i++)
-		n += hk_super_at(i)->flags & HK_SUPER_SMALL;
-	return n;
-}
-
-/* What a process that outgrew its starters has in them is kept, on huge pages where the kernel has some. */
-static void starters_are_promoted(void **state)
-{
-	(void)state;
-	char *blocks[6 * 32];
-	unit_start("HAKMEM_STARTER_MIB=4");
-	for (unsigned i = 0; i < 64; i++)
-		memset(blocks[i] = take(1, 1, NULL), (int)i + 1, HK_CHUNK_BYTES);
-	assert_int_equal(small_ones(), 2);
-	assert_int_equal(POOL->count.promoted, 0);
-	for (unsigned i = 64; i < COUNT_OF(blocks); i++)
-		memset(blocks[i] = take(1, 1, NULL), (int)i + 1, HK_CHUNK_BYTES);
-	for (unsigned i = 0; i < COUNT_OF(blocks); i++)
-		for (size_t at = 0; at < HK_CHUNK_BYTES; at += 4096)
-			assert_int_equal(blocks[i][at], (char)(i + 1));
-	assert_int_equal(small_ones() + POOL->count.promoted, 2);
-	unit_audit();
-	if (!POOL->count.promoted)
-		unit_skip(hk_os_has_thp() ? "the kernel does not make huge pages of small ones on demand"
-					  : "transparent huge pages are switched off");
-}
-
-/* Not all at once: a process that needs little more than the starters would double. */
-static void two_are_promoted_for_one_beyond(void **state)
-{
-	(void)state;
-	unit_start("HAKMEM_STARTER_MIB=8");
-	for (unsigned i = 0; i < 4 * 32; i++)
-		memset(take(1, 1, NULL), 1, HK_CHUNK_BYTES);
-	for (unsigned beyond = 1; beyond < 3; beyond++) {
-		void *p = take(32, 1, NULL);
-		for (unsigned i = 0; i < 4; i++) { /* the same one again and again is no more memory */
-			hk_pool_chunks_free(POOL, p, 32);
-			p = take(32, 1, NULL);
-		}
-		assert_true(POOL->count.promoted <= 2 * beyond);
-		assert_int_equal(small_ones() + POOL->count.promoted, 4);
-		unit_audit();
-	}
-	if (POOL->count.promoted < 4)
-		unit_skip("the kernel does not make huge pages of small ones on demand");
-}
-
-/* One that is half free would be resident as a whole. */
-static void starters_with_room_stay_small(void **state)
-{
-	(void)state;
-	char *blocks[64];
-	unit_start("HAKMEM_STARTER_MIB=4");
-	for (unsigned i = 0; i < 64; i++)
-		memset(blocks[i] = take(1, 1, NULL), 1, HK_CHUNK_BYTES);
-	for (unsigned i = 0; i < 5; i++) { /* one more than is borne */
-		hk_pool_chunks_free(POOL, blocks[i], 1);
-		hk_pool_chunks_free(POOL, blocks[32 + i], 1);
-	}
-	for (unsigned i = 0; i < 4; i++)
-		take(31, 1, NULL); /* SuperSlabs behind the starters */
-	assert_int_equal(POOL->count.promoted, 0);
-	assert_int_equal(small_ones(), 2);
-	unit_audit();
-}
-
-/* Full of large blocks that are touched at their beginning alone. */
-static void starters_hardly_touched_stay_small(void **state)
-{
-	(void)state;
-	unit_start("HAKMEM_STARTER_MIB=4");
-	for (unsigned i = 0; i < 64; i++)
-		memset(take(1, 1, NULL), 1, HK_CHUNK_BYTES / 2);
-	for (unsigned i = 0; i < 4; i++)
-		take(31, 1, NULL); /* SuperSlabs behind the starters */
-	assert_int_equal(POOL->count.promoted, 0);
-	assert_int_equal(POOL->promote_misses, 0);
-	assert_int_equal(small_ones(), 2);
-	unit_audit();
-}
-
 /* The one with the fewest free chunks that has room: others can become empty. */
 static void fullest_first(void **state)
 {
@@ -325,10 +240,6 @@ int main(int argc, char **argv)
 		cmocka_unit_test(runs_are_aligned),
 		cmocka_unit_test(starters_grow_in_small_steps),
 		cmocka_unit_test(large_ones_skip_the_starters),
-		cmocka_unit_test(starters_are_promoted),
-		cmocka_unit_test(starters_hardly_touched_stay_small),
-		cmocka_unit_test(two_are_promoted_for_one_beyond),
-		cmocka_unit_test(starters_with_room_stay_small),
 		cmocka_unit_test(fullest_first),
 		cmocka_unit_test(zero_is_known_until_used),
 		cmocka_unit_test(empty_ones_stay_warm),
