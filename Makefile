@@ -54,7 +54,7 @@ $(BUILD)/profiles.inc: $(PROFILES) config/profiles.awk
 $(BUILD)/obj/%.o: src/%.c $(BUILD)/profiles.inc Makefile config/$(VARIANT).mk
 	@mkdir -p $(@D)
 	@echo '  CC $<'
-	@$(CC) $(HK_CFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+	@$(CC) $(HK_CFLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
 $(BUILD)/libhakmem.so.$(VERSION): $(OBJ) src/api/hakmem.map
 	@echo '  LD $@'

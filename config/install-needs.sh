@@ -66,7 +66,9 @@ may_install() {
 }
 
 apt() {
-	${as_root[@]+"${as_root[@]}"} env DEBIAN_FRONTEND=noninteractive timeout 300 apt-get -q -y \
+	local limit=()
+	[[ $1 != update ]] || limit=(timeout 300) # a package must not be left half installed
+	${as_root[@]+"${as_root[@]}"} env DEBIAN_FRONTEND=noninteractive ${limit[@]+"${limit[@]}"} apt-get -q -y \
 		-o DPkg::Lock::Timeout=60 -o Acquire::Retries=1 -o Acquire::http::Timeout=20 \
 		"$@" </dev/null >/dev/null 2>&1
 }

@@ -172,6 +172,7 @@ remove_stale() {
 
 tidy_manifest() {
 	local rc=$?
+	((rc == 0)) || [[ -z $old ]] || echo "$old" >>"$dest$manifest" # not finished: uninstall must find both
 	[[ ! -e $dest$manifest ]] || LC_ALL=C sort -u -o "$dest$manifest" "$dest$manifest"
 	rm -rf "$work"
 	exit "$rc"
@@ -182,8 +183,8 @@ do_install() {
 	version=$(config/version.sh)
 	soversion=${version%%.*}
 	work=$(mktemp -d)
-	trap tidy_manifest EXIT
 	old=
+	trap tidy_manifest EXIT
 	[[ ! -e $dest$manifest ]] || old=$(<"$dest$manifest")
 	make_dir "${manifest%/*}"
 	[[ -z $old ]] || grep '^d ' <<<"$old" >"$dest$manifest" || :

@@ -49,7 +49,9 @@ static char *answer(hak_arena *arena, const struct word *list)
 	for (; list; list = list->next)
 		if (list->length > longest->length)
 			longest = list;
-	hak_arena_push(arena);
+	int rc = hak_arena_push(arena);
+	if (rc)
+		fail("hak_arena_push", -rc);
 	char *copy = strdup(longest ? longest->text : "");
 	hak_arena_pop();
 	if (!copy)

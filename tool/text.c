@@ -53,7 +53,12 @@ static void make_directory(void)
 {
 	const char *dir = "/run/hakmem";
 	struct stat st;
-	if (mkdir(dir, 0755) && errno != EEXIST)
+	int rc = mkdir(dir, 0755);
+	if (!rc)
+		rc = chmod(dir, 0755); /* whatever root's umask is: programs read what is in it */
+	else if (errno == EEXIST)
+		rc = 0;
+	if (rc)
 		hk_die(HK_EXIT_FAILED, "cannot make %s: %s", dir, strerror(errno));
 	if (lstat(dir, &st) || !S_ISDIR(st.st_mode) || st.st_uid || st.st_mode & 022)
 		hk_die(HK_EXIT_FAILED,

@@ -6,7 +6,7 @@ TOOL_NEEDS := $(shell printf '\043include <hwloc.h>\n\043include <numa.h>\n\043i
 TOOL_SRC := $(sort $(wildcard tool/*.c))
 TOOL_OBJ := $(TOOL_SRC:tool/%.c=$(BUILD)/tool/%.o)
 TOOL_MULTIARCH := $(or $(shell $(CC) -print-multiarch 2>/dev/null),none)
-TOOL_CFLAGS := -std=gnu11 -D_GNU_SOURCE -O2 -g -fPIE -D_FORTIFY_SOURCE=2 -fstack-protector-strong $(WARN) -Isrc -Iinclude -I$(BUILD) \
+TOOL_CFLAGS := -std=gnu11 -D_GNU_SOURCE -O2 -g -fPIE -fstack-protector-strong $(WARN) -Isrc -Iinclude -I$(BUILD) \
 	-DHK_SOVERSION='"$(SOVERSION)"' -DHK_MULTIARCH='"$(TOOL_MULTIARCH)"'
 HK_TOOL := $(if $(TOOL_NEEDS),$(BUILD)/hakmem)
 

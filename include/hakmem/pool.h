@@ -79,7 +79,8 @@ struct hak_pool_cache {
 	void *reserved[2];
 };
 
-/* The calling thread's cache: the same until the thread ends or the pool is destroyed. NULL: it has none, for the pool
+/* The calling thread's cache: the same until the thread ends (destructors of pthread keys must not use it any more) or the
+ * pool is destroyed. NULL: it has none, for the pool
  * was made with HAK_POOL_NO_CACHE, or no memory or place is left. */
 struct hak_pool_cache *hak_pool_cache_mine(hak_pool *pool);
 

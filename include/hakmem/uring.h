@@ -44,15 +44,16 @@ typedef struct hak_uring_pbuf_ring hak_uring_pbuf_ring;
 struct hak_uring_options {
 	size_t size_bytes;     /* sizeof(struct hak_uring_options) */
 	unsigned first_buffer; /* the arena's first slot; those before it are left to the program */
-	unsigned buffers;      /* its slots at most; 0: HAK_URING_BUFFERS_USUAL (not with HAK_URING_TABLE_READY) */
+	unsigned buffers;      /* its slots at most, and up to where another arena's begin; 0: HAK_URING_BUFFERS_USUAL (not
+				* with HAK_URING_TABLE_READY) */
 	unsigned flags;        /* HAK_URING_... */
 	size_t buffer_bytes;   /* most of a buffer: a multiple of 2 MiB, 1 GiB at most; 0: 1 GiB. With 2 MiB, kernels
 				* before 6.12 too know a huge page for one */
 };
 
 /* Registers what ARENA has with RING; the result is *OUT. -EINVAL: wrong size_bytes, flags, slots or arena, or a ring
- * with completions of two sizes; -EBUSY: the ring has a table (HAK_URING_TABLE_READY), or something else watches the
- * arena; -EAGAIN: beyond RLIMIT_MEMLOCK; -ENOMEM: no memory; -ENOSPC: more buffers than slots; else what the kernel says. */
+ * with completions of two sizes; -EEXIST: a slot that another arena has; -EBUSY: the ring has a table
+ * (HAK_URING_TABLE_READY), or something else watches the arena; -EAGAIN: beyond RLIMIT_MEMLOCK; -ENOMEM: no memory; -ENOSPC: more buffers than slots; else what the kernel says. */
 int hak_uring_attach(hak_arena *arena, struct io_uring *ring, const struct hak_uring_options *options,
 		     hak_uring **out);
 

@@ -129,13 +129,14 @@ static int promise(struct hk_arena *arena, const struct hak_arena_options *o, in
 	struct hk_lent *lent = &arena->pool.lent;
 	lent->most = o->max_bytes ? o->max_bytes >> HK_SUPER_SHIFT : SIZE_MAX >> HK_SUPER_SHIFT;
 	lent->strict = o->flags & HAK_ARENA_STRICT;
+	lent->huge = o->pages == HAK_PAGES_THP;
 	lent->no_dump = o->flags & HAK_ARENA_NO_DUMP;
 	lent->populate = o->populate == HAK_POPULATE_NOW;
 	arena->released = o->released;
 	arena->released_arg = o->released_arg;
 	if (!o->memory)
 		set_pages(lent, o, (unsigned)node);
-	if (o->pages == HAK_PAGES_THP && lent->strict && !hk_os_has_thp())
+	if (lent->huge && lent->strict && (!hk_region.huge || !hk_os_has_thp()))
 		return -ENOMEM;
 	return 0;
 }
@@ -428,6 +429,7 @@ HK_EXPORT int hak_arena_watch(hak_arena *handle, hak_arena_watcher *function, vo
 		hk_add(&arena->attached, 1);
 		lent->watcher_arg = arg;
 		lent->watcher = function;
+		lent->touched = true; /* who watches registers: pages may be there that no block was in */
 		hk_lent_each(&arena->pool, function, arg);
 	}
 	hk_unlock(&arena->pool.lock);

@@ -57,7 +57,7 @@ HK_EXPORT int hak_numa_policy_set(const char *policy)
 		return 0;
 	if (!hk_heap_is_born(heap))
 		heap = hk_heap_birth();
-	if (!heap || heap->busy || heap->home)
+	if (!heap || heap->busy || heap->arena)
 		return -EAGAIN;
 	if (parsed.kind == HK_NUMA_INTERLEAVE || parsed.kind == HK_NUMA_WEIGHTED)
 		spread(parsed.kind);

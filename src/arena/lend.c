@@ -122,6 +122,15 @@ static bool change_pages(struct hk_pool *lender, size_t first, size_t count, uns
 	return true;
 }
 
+/* Starters, where a limit on what is committed leaves nothing else. */
+static bool any_small(size_t first, size_t count)
+{
+	for (size_t i = first; i < first + count; i++)
+		if (hk_super_at(i)->flags & HK_SUPER_SMALL)
+			return true;
+	return false;
+}
+
 /* From LENDER, as free as the lender had them. */
 static size_t borrow(struct hk_pool *pool, struct hk_pool *lender, size_t count, size_t align)
 {
@@ -130,7 +139,8 @@ static size_t borrow(struct hk_pool *pool, struct hk_pool *lender, size_t count,
 	hk_lock(&lender->lock);
 	bool huge = lender == lent->parent; /* else the program asked for small pages, or any will do */
 	size_t first = hk_supers_take_locked(lender, count, hk_max(align, gib ? HK_GIB_SUPERS : 1), huge);
-	if (first != HK_NO_SUPER && lent->page_shift && !change_pages(lender, first, count, lent->page_shift)) {
+	if (first != HK_NO_SUPER && ((lent->page_shift && !change_pages(lender, first, count, lent->page_shift)) ||
+				     (lent->huge && any_small(first, count)))) {
 		if (lent->strict) {
 			hk_supers_give_locked(lender, first, count);
 			first = HK_NO_SUPER;
@@ -255,6 +265,9 @@ int hk_lent_give_memory(struct hk_pool *pool, uintptr_t where, size_t bytes)
 	if (where + bytes < where || from < where || to <= from || to > (uintptr_t)HK_GIBS << HK_GIB_SHIFT)
 		return -EINVAL;
 	size_t first = from >> HK_SUPER_SHIFT, count = (to - from) >> HK_SUPER_SHIFT;
+	/* Address space that the region will grow into, where it could not be reserved as a whole. */
+	if (from < hk_region.base + ((size_t)hk_region.stripes << hk_region.stripe_shift) && to > hk_region.base)
+		return -EEXIST;
 	hk_lock(&given_lock);
 	int rc = describe(first, count);
 	hk_unlock(&given_lock);

@@ -202,6 +202,8 @@ static bool starter_grow(struct hk_pool *pool, unsigned count, bool any_size)
 	if (!any_size && !at && have >= STEPS_END && !hk_region_is_strict() && !hk_load(&hk_region.locked))
 		return false;
 	size_t step = hk_min(hk_align_up(count, STARTER_STEP), HK_SUPER_CHUNKS - at);
+	if (!any_size && have && step == HK_SUPER_CHUNKS)
+		return false; /* it would be free as a whole, and no partial one */
 	if (have >= hk_stripe_starters(hk_pool_index(pool)) || !hk_starters_extend_locked(pool, (unsigned)step))
 		return false;
 	have += step * HK_CHUNK_BYTES;

@@ -42,6 +42,7 @@ struct hk_lent {
 	uint32_t spare_head;      /* [L:pool] list of free ones, index + 1 */
 	uint8_t page_shift;       /* [C] of hugetlb pages; 0: none are asked for */
 	bool strict;              /* [C] these pages on this node, or nothing */
+	bool huge;                /* [C] transparent huge pages are asked for by name */
 	bool populate, lock, no_dump; /* [C] before anyone gets a block of it */
 	bool touched;             /* [C] by a thread of its own */
 	uint64_t fallbacks;       /* [L:pool] SuperSlabs that came from another node or on other pages than asked */
@@ -76,8 +77,10 @@ struct hk_pool {
 	uint32_t dirty_since_ms; /* [L:pool] when dirty chunks passed their bound; 0 = below it */
 	unsigned promote_misses; /* [L:pool] starters that got no huge page */
 	unsigned promote_turn;   /* [L:pool] starters looked at */
-	unsigned promote_due;    /* [L:pool] so many starters are to be promoted */
-	unsigned edge_due;       /* [L:pool] the starters may end before this one of them; 0: not to be looked at */
+	unsigned promote_due;    /* [L:pool] so many starters are to be promoted ... */
+	unsigned promote_asked;  /* [L:pool] ... of so many so far */
+	unsigned edge_due;       /* [L:pool] the starters may end behind the first so many; 0: not to be looked at */
+	unsigned edge_asked;     /* [L:pool] the most that were looked at */
 	uint32_t ticked_ms;      /* [A] time of the last hk_pool_tick, claimed by compare-and-swap */
 	struct hk_pool_counters count;
 	struct hk_lent lent;
@@ -167,13 +170,17 @@ void hk_hugetlb_forked(void);
 /* Derives lists and sums anew from the side table, after a fork took the lock's holder. */
 void hk_pool_rebuild(struct hk_pool *pool);
 
+/* True in a signal handler that interrupted its thread inside one of the nodes' pools: what takes their locks would wait
+ * for ever. */
+bool hk_pools_are_mine(void);
+
 /* Checks I1-I3 and the side table's invariants; the number of violations, each said. */
 int hk_pool_audit(struct hk_pool *pool);
 
 /* For the files of this folder. The lock is held. */
-/* SuperSlab INDEX was taken: the starters may be enough, and behind them they shall be promoted. */
+/* SuperSlab INDEX was taken: it may be the last starter, or one behind them for which some are to be promoted. */
 void hk_pool_outgrows_locked(struct hk_pool *pool, size_t index);
-/* Gives starters huge pages where that is due; the lock is dropped meanwhile. */
+/* Gives starters huge pages, or ends them, where that is due; the lock is dropped meanwhile. */
 void hk_pool_promote_locked(struct hk_pool *pool);
 /* CHUNKS more, within one SuperSlab, at the region's end. */
 bool hk_starters_extend_locked(struct hk_pool *pool, unsigned chunks);

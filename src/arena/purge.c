@@ -344,6 +344,14 @@ static void rebuild_free(struct hk_pool *pool, size_t index, struct hk_super *s)
 	hk_super_set_free_locked(pool, index, true);
 }
 
+bool hk_pools_are_mine(void)
+{
+	for (unsigned i = 0; i < hk_region.stripes; i++)
+		if (hk_lock_is_mine(&hk_pools[i].lock))
+			return true;
+	return false;
+}
+
 void hk_pool_rebuild(struct hk_pool *pool)
 {
 	size_t body_end = 0, tail_at = HK_NO_SUPER; /* what the last span head seen covers */

@@ -114,7 +114,7 @@ HK_INLINE uintptr_t hk_stripe_top(unsigned stripe)
 	return hk_super_base(hk_stripe_first(stripe)) + hk_region.stripe[stripe].committed_bytes;
 }
 
-/* The starters of STRIPE end BYTES in: what is behind, none of it touched yet, may be on huge pages. 0 or -errno. */
+/* The starters of STRIPE end BYTES in: what is behind, nothing of it in use, may be on huge pages. 0 or -errno. */
 int hk_stripe_end_starters(unsigned stripe, size_t bytes);
 
 /* In a forked child: takes over what a vanished thread was reserving, if it got so far. */

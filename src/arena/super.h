@@ -34,7 +34,7 @@ enum hk_super_state {
 };
 
 enum hk_super_flags {
-	HK_SUPER_SMALL = 1,       /* on small pages: the first ones of a process, until it outgrows them */
+	HK_SUPER_SMALL = 1,       /* on small pages: the first ones of a process, until it outgrows or fills them */
 	HK_SUPER_BROKEN = 2,      /* chunks were purged: no longer one huge page */
 	HK_SUPER_UNPURGEABLE = 4, /* someone holds its pages: for memory registered with a device */
 	HK_SUPER_DECOMMITTED = 8, /* inaccessible while free */

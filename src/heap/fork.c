@@ -25,7 +25,7 @@ uint32_t *hk_fork_word = &no_word;
 static void repair_pool(struct hk_pool *pool)
 {
 	pool->inherited = true;
-	pool->promote_due = 0;
+	pool->promote_due = pool->edge_due = 0;
 	if (hk_lock_is_mine(&pool->lock)) /* a signal handler that forks, inside a change of ours */
 		return;
 	if (!pool->lock.owner && !pool->purging)
@@ -84,10 +84,10 @@ HK_COLD static void repair(void)
 	struct hk_heap *me = hk_heap_mine();
 	uint32_t made = hk_min(hk_heaps_made, HK_HEAPS_MAX);
 	bool alone = hk_os_is_first_thread();
-	if (hk_heap_is_born(me) && me->home) { /* pushed: hk_arenas_repair looks at the arena's heap */
+	if (hk_heap_is_born(me) && me->arena) { /* pushed: hk_arenas_repair looks at the arena's heap */
 		if (me->lock.owner && !hk_lock_is_mine(&me->lock))
-			hk_heap_tls = me->home; /* what is still its own stays pushed */
-		me = me->home;
+			hk_heap_tls = hk_heap_ordinary(); /* what is still its own stays pushed */
+		me = hk_heap_ordinary();
 	}
 	if (hk_heap_is_born(me) && me->lock.owner && !hk_lock_is_mine(&me->lock)) {
 		quarantine(me); /* another thread was draining it */

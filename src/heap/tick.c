@@ -68,6 +68,8 @@ size_t hk_heaps_trim(size_t pad)
 	struct hk_heap *me = hk_heap_ordinary();
 	uint32_t made = hk_min(hk_load(&hk_heaps_made), HK_HEAPS_MAX);
 	size_t bytes = 0;
+	if ((hk_heap_is_born(me) && me->busy) || hk_pools_are_mine())
+		return 0; /* a signal handler, inside of a change */
 	uint8_t was = hk_busy_begin(me);
 	/* Bins first: what they hold of others goes to queues that are drained next. */
 	if (hk_heap_is_born(me))

@@ -116,8 +116,10 @@ void hk_node_figures(unsigned index, struct hk_node_figures *out)
 {
 	uint32_t made = hk_min(hk_load(&hk_heaps_made), HK_HEAPS_MAX);
 	struct hk_heap *me = hk_heap_ordinary();
-	uint8_t was = hk_busy_begin(me);
 	memset(out, 0, sizeof(*out));
+	if (hk_pools_are_mine())
+		return;
+	uint8_t was = hk_busy_begin(me);
 	add_pool(out, index);
 	add_pool(out, hk_region.nodes + index);
 	hk_busy_end(me, was);

@@ -52,7 +52,7 @@ static int sink(bool *opened)
 	*opened = false;
 	if (hk_options.log) {
 		int fd = (int)syscall(SYS_openat, AT_FDCWD, hk_options.log,
-				      O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+				      O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0644);
 		*opened = fd >= 0;
 		if (fd >= 0)
 			return fd;

@@ -92,6 +92,8 @@ void hk_snapshot(struct hk_snapshot *out)
 	if (!hk_region.base)
 		return;
 	hk_fork_check();
+	if (hk_pools_are_mine())
+		return;
 	struct hk_heap *me = hk_heap_ordinary();
 	uint8_t was = hk_busy_begin(me);
 	for (unsigned i = 0; i < hk_region.stripes; i++)

@@ -62,11 +62,15 @@ unsigned hk_os_cpu(void)
 			return (unsigned)cpu;
 	}
 	unsigned cpu = 0;
-	return syscall(SYS_getcpu, &cpu, NULL, NULL) ? 0 : cpu;
+	int saved = errno, rc = (int)syscall(SYS_getcpu, &cpu, NULL, NULL);
+	errno = saved; /* free comes by here */
+	return rc ? 0 : cpu;
 }
 
 int hk_os_node_of_cpu(unsigned *cpu)
 {
 	unsigned node;
-	return syscall(SYS_getcpu, cpu, &node, NULL) ? -1 : (int)node;
+	int saved = errno, rc = (int)syscall(SYS_getcpu, cpu, &node, NULL);
+	errno = saved;
+	return rc ? -1 : (int)node;
 }

@@ -99,7 +99,7 @@ struct hk_heap {
 	struct hk_pool *pool;            /* [C] of a life: that it takes from */
 	uint32_t slow_calls;             /* [O] to look at the clock now and then */
 	uint32_t ticked_ms;              /* [O] */
-	struct hk_heap *home;            /* [A] arena's: the ordinary heap of the thread that has it; else NULL */
+	struct hk_arena *arena;          /* [C] of a life: that it is in; NULL: a thread's ordinary heap */
 	uint32_t index;                  /* [C] in hk_heap_at; beyond it in the constant ones */
 	uint8_t busy;                    /* [O] in a slow path: seen by signal handlers and forks */
 	uint8_t shared;                  /* [C] */
@@ -144,7 +144,8 @@ struct hk_heap {
 	/* ... and of one in an arena. */
 	struct hk_heap *guest_next, *guest_prev; /* [L:arenas] */
 	struct hk_heap *arena_next;           /* [L:arenas] of all heaps of the arena */
-	struct hk_arena *arena;               /* [C] of a life */
+	struct hk_heap *home;                 /* [A] the ordinary heap of the thread that has it, of a single owner's arena
+	                                       * of the last that called in; or NULL. A thread's own is hk_heap_ordinary() */
 };
 
 _Static_assert(offsetof(struct hk_heap, bins) % HK_GRANULE == 0, "no bin crosses a line");

@@ -24,7 +24,7 @@ static void *alloc_from(struct hk_pool *pool, size_t size, size_t align, bool *z
 		return hk_pool_chunks_alloc(pool, (unsigned)chunks, a, HK_CODE_SPAN, zero);
 	}
 	chunks = hk_max(chunks, HK_SUPER_CHUNKS);
-	if (chunks > HK_REGION_SUPERS * HK_SUPER_CHUNKS || beyond_memory(chunks << HK_CHUNK_SHIFT))
+	if (chunks > HK_REGION_SUPERS * HK_SUPER_CHUNKS || beyond_memory(hk_max(chunks << HK_CHUNK_SHIFT, align)))
 		return NULL;
 	size_t supers = align > HK_CHUNK_BYTES ? hk_max(align >> HK_SUPER_SHIFT, 1) : 0;
 	return hk_pool_span_alloc(pool, chunks, supers, zero);

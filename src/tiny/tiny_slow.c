@@ -26,14 +26,14 @@
 HK_INLINE void enter(struct hk_heap *heap)
 {
 	heap->busy = 1;
-	if (HK_UNLIKELY(heap->home))
+	if (HK_UNLIKELY(heap->arena))
 		hk_heap_ordinary()->busy = 1; /* a signal handler comes by there */
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 
 HK_INLINE void leave(struct hk_heap *heap)
 {
-	if (HK_UNLIKELY(heap->home)) {
+	if (HK_UNLIKELY(heap->arena)) {
 		__atomic_signal_fence(__ATOMIC_SEQ_CST);
 		heap->busy = hk_heap_ordinary()->busy = 0;
 		return;
@@ -51,7 +51,7 @@ HK_INLINE void leave(struct hk_heap *heap)
 
 HK_INLINE bool is_busy(const struct hk_heap *heap)
 {
-	return heap->busy || (heap->home && hk_heap_ordinary()->busy);
+	return heap->busy || (heap->arena && hk_heap_ordinary()->busy);
 }
 
 HK_COLD static void *out_of_memory(void)
@@ -107,8 +107,8 @@ HK_COLD void *hk_alloc_at(unsigned node, size_t size)
 		return out_of_memory();
 	if (!heap) /* past the thread's end */
 		return alloc_without_heap(node, size, HK_GRANULE, class_for(size, HK_GRANULE), &zero);
-	if (heap->home)
-		heap = heap->home;
+	if (heap->arena)
+		heap = hk_heap_ordinary();
 	if (heap->node == node || is_busy(heap) || size > PTRDIFF_MAX)
 		return hk_alloc_in(heap, size, HK_GRANULE, NULL); /* not from an arena that was pushed */
 	enter(heap);
@@ -259,7 +259,7 @@ HK_NOINLINE void hk_free_spent(struct hk_heap *heap, struct hk_bin *bin)
 		/* A thread whose bins serve all it asks for comes by nowhere else. */
 		if (HK_UNLIKELY(heap->young))
 			hk_youth_look(heap);
-		if (HK_UNLIKELY(hk_node_count() > 1) && !heap->home)
+		if (HK_UNLIKELY(hk_node_count() > 1) && !heap->arena)
 			hk_heap_follow(heap);
 		return;
 	}
@@ -296,7 +296,7 @@ static struct hk_heap *host(struct hk_heap *heap, const struct hk_pool *pool)
 {
 	if (HK_LIKELY(pool == heap->pool))
 		return heap;
-	struct hk_heap *home = heap->home ? heap->home : heap;
+	struct hk_heap *home = heap->arena ? hk_heap_ordinary() : heap;
 	return HK_UNLIKELY(pool->arena) ? hk_arena_guest(home, pool) : home;
 }
 
@@ -336,7 +336,7 @@ static void free_span(struct hk_heap *heap, void *p)
 		enter(heap);
 		heap->count.span_freed += through != NULL; /* an arena's blocks are not counted here */
 		hk_span_free(p);
-		if (!heap->home)
+		if (!heap->arena)
 			hk_span_free_late();
 		leave(heap);
 	}

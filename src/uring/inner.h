@@ -65,7 +65,7 @@ struct hak_uring {
 	struct hak_uring *next;    /* [L:lists] */
 	struct hk_stretch waiting; /* taken from the stretches, not registered yet */
 	uint32_t seen;
-	uint32_t first, most;      /* [C] slots */
+	uint32_t first, most;      /* slots; fewer where another attachment of the ring begins within them */
 	size_t buffer_bytes;       /* [C] most of a buffer */
 	uint32_t used, removed;
 	uint32_t unconfirmed;

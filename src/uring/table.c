@@ -152,9 +152,9 @@ __attribute__((noinline, cold)) static int buffer_slow(struct hak_uring *u, cons
 	int rc = hk_uring_check_open(u);
 	if (!rc && !b && len && hak_arena_owner(ptr) == u->watched->arena)
 		rc = hk_uring_register(u);
-	if (rc)
-		return rc;
 	b = find(u, ptr);
+	if (rc && !b)
+		return rc; /* of another stretch, perhaps, that came later */
 	if (!b || len - 1 >= b->end - (uintptr_t)ptr)
 		return refuse(b, ptr, len);
 	*index = u->first + (uint32_t)(b - u->map->buffer);

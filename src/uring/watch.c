@@ -78,12 +78,32 @@ static int start(hak_arena *arena, struct hk_watched **out)
 	return 0;
 }
 
+/* Slots of a ring's table are one attachment's: where a later one begins, an earlier one that has not come so far ends. One
+ * that detaches has emptied its own. */
+static int share_slots(struct hak_uring *uring)
+{
+	for (struct hk_watched *w = lists; w; w = w->next)
+		for (struct hak_uring *o = w->urings; o; o = o->next) {
+			if (o->ring != uring->ring || !o->map->alive || o->detaching || o->first + o->most <= uring->first ||
+			    uring->first + uring->most <= o->first)
+				continue;
+			if (uring->first < o->first)
+				uring->most = o->first - uring->first;
+			else if (uring->first < o->first + o->used || uring->first == o->first)
+				return hk_uring_fail(-EEXIST, "slot %u is another arena's: it has those from %u to %u",
+						     uring->first, o->first, o->first + o->used - !!o->used);
+			else
+				o->most = uring->first - o->first;
+		}
+	return 0;
+}
+
 int hk_uring_watch(struct hak_uring *uring, hak_arena *arena)
 {
-	int rc = 0;
 	lock_lists();
 	struct hk_watched *w = find(arena);
-	if (!w)
+	int rc = share_slots(uring);
+	if (!w && !rc)
 		rc = start(arena, &w);
 	if (!rc) {
 		uring->watched = w;
@@ -99,7 +119,7 @@ bool hk_uring_table_passed_on(struct hak_uring *uring)
 	struct hak_uring *to = NULL;
 	lock_lists();
 	for (struct hk_watched *w = lists; w && !to; w = w->next)
-		for (to = w->urings; to && (to == uring || to->ring != uring->ring);)
+		for (to = w->urings; to && (to == uring || to->ring != uring->ring || !to->map->alive);)
 			to = to->next;
 	if (to) {
 		to->own_table = true;

@@ -6,7 +6,9 @@ seconds. Runs nothing.
 """
 import glob
 import os
+import signal
 import subprocess
+import sys
 
 import programs
 import servers
@@ -115,8 +117,10 @@ def install(rows, say):
     def apt(*argv):
         return subprocess.run(["apt-get", "-y", "-q"] + list(argv), env=env, text=True,
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, timeout=600)
+                              stderr=subprocess.STDOUT)  # no limit: dpkg must not be cut off
 
+    before = {s: signal.signal(s, lambda number, frame: sys.exit(128 + number))
+              for s in (signal.SIGHUP, signal.SIGTERM)}  # the file must go in any case
     try:
         say("installing " + " ".join(packages))
         if apt("install", "--no-install-recommends", *packages).returncode != 0:
@@ -126,10 +130,12 @@ def install(rows, say):
                 if done.returncode != 0:
                     lines = [line for line in done.stdout.splitlines() if line.startswith("E:")]
                     reasons[row.name] = "could not be installed: " + (lines or ["apt-get failed"])[0]
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except OSError as error:
         for row in missing:
             reasons[row.name] = "could not be installed: %s" % error
     finally:
         if made:
             os.unlink(policy)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return reasons

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -150,6 +151,81 @@ static void test_lives(void **state)
 	assert_true(next->life == life + 2);
 	assert_ptr_equal(hk_arena_heap(next), heap);
 	hak_arena_destroy(handle(next));
+}
+
+/* What a thread with a pushed arena of a single owner frees is its own, whoever called into the arena since. */
+static void test_pushed_and_lent(void **state)
+{
+	(void)state;
+	unit_start("HAKMEM_STARTER_MIB=0");
+	struct hk_heap *own = unit_heap(), *other = unit_heap();
+	unit_as(own);
+	unsigned c = hk_class_of(200);
+	void *p = hak_malloc(200), *q = hak_malloc(200), *large = hak_malloc(1u << 20);
+	struct hk_arena *arena = make(4, 0, HAK_ARENA_SINGLE);
+	assert_int_equal(hak_arena_push(handle(arena)), 0);
+	struct hk_heap *one = hk_heap_mine();
+	assert_ptr_equal(one, arena->one);
+	unit_as(other); /* another thread works with it meanwhile */
+	void *r = hak_arena_alloc(handle(arena), 64);
+	assert_ptr_equal(one->home, other);
+	hk_home_tls = own;
+	hk_heap_tls = one;
+	hak_free(p);
+	assert_ptr_equal(own->bins[c].head, p);
+	assert_null(other->bins[c].head);
+	uint64_t before = own->count.span_freed;
+	other->busy = 1; /* it is in the middle of something */
+	hak_free(large);
+	assert_int_equal(other->busy, 1);
+	assert_int_equal(own->count.span_freed, before + 1);
+	other->busy = 0;
+	unit_as(other);
+	hk_arenas_leave(other, NULL); /* and ends: the arena's heap has no thread */
+	assert_null(one->home);
+	hk_home_tls = own;
+	hk_heap_tls = one;
+	hak_free(q);
+	assert_ptr_equal(own->bins[c].head, q);
+	hak_arena_free(handle(arena), r);
+	assert_int_equal(hak_arena_pop(), 0);
+	assert_ptr_equal(hk_heap_mine(), own);
+	hak_arena_destroy(handle(arena));
+}
+
+/* Address space that hakmem keeps to grow into is nobody's to give. */
+static void test_given_in_our_own(void **state)
+{
+	(void)state;
+	unit_start(NULL);
+	hak_arena *arena;
+	struct hak_arena_options o = {.size_bytes = sizeof(o), .memory = (void *)(hk_region.base + ((size_t)1 << 40)),
+				      .memory_bytes = ARENA_MIB(4)};
+	assert_int_equal(hak_arena_create(&o, &arena), -EEXIST);
+}
+
+/* Where only the first, small pages are left to be committed. */
+static void test_huge_under_a_limit(void **state)
+{
+	(void)state;
+	struct rlimit limit = {1ul << 40, 1ul << 40};
+	struct hak_arena_stats stats = {.size_bytes = sizeof(stats)};
+	struct hak_arena_options o = {.size_bytes = sizeof(o), .pages = HAK_PAGES_THP, .flags = HAK_ARENA_STRICT,
+				      .initial_bytes = ARENA_MIB(4)};
+	hak_arena *arena;
+	assert_int_equal(setrlimit(RLIMIT_DATA, &limit), 0);
+	unit_start("HAKMEM_STARTER_MIB=16");
+	assert_int_equal(hak_arena_create(&o, &arena), -ENOMEM);
+	o.flags = 0;
+	assert_int_equal(hak_arena_create(&o, &arena), 0);
+	assert_int_equal(hak_arena_stats(arena, &stats), 0);
+	assert_int_equal(stats.fallbacks, 2);
+	assert_int_equal(hak_arena_destroy(arena), 0);
+	o.pages = HAK_PAGES_AUTO;
+	assert_int_equal(hak_arena_create(&o, &arena), 0);
+	assert_int_equal(hak_arena_stats(arena, &stats), 0);
+	assert_int_equal(stats.fallbacks, 0);
+	assert_int_equal(hak_arena_destroy(arena), 0);
 }
 
 static struct hk_heap *left;
@@ -462,6 +538,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_lists),
 		cmocka_unit_test(test_maximum),
 		cmocka_unit_test(test_lives),
+		cmocka_unit_test(test_pushed_and_lent),
+		cmocka_unit_test(test_given_in_our_own),
+		cmocka_unit_test(test_huge_under_a_limit),
 		cmocka_unit_test(test_seats_are_left),
 		cmocka_unit_test(test_what_ended_threads_left),
 		cmocka_unit_test(test_more_than_seats),

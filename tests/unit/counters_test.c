@@ -5,8 +5,10 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "hakmem/arena.h"
+#include "observe/audit.h"
 #include "observe/snapshot.h"
 #include "tiny/large.h"
 #include "tiny/tiny_slow.h"
@@ -353,6 +355,30 @@ static void figures_may_be_asked_at_any_moment(void **state)
 	assert_int_equal(hak_owns(p), 0);
 }
 
+/* A crash handler asks for them while its thread is inside the allocator: it gets none, and no deadlock. */
+static void figures_in_a_handler(void **state)
+{
+	(void)state;
+	struct hk_node_figures figures;
+	struct hk_heap *heap = begin(NO_STARTERS);
+	hak_free(hak_malloc(64));
+	alarm(20);
+	hk_lock(&POOL->lock);
+	sum();
+	assert_int_equal(now.committed_bytes, 0);
+	hk_node_figures(0, &figures);
+	assert_int_equal(figures.committed_bytes, 0);
+	assert_int_equal(hak_malloc_trim(0), 0);
+	hk_unlock(&POOL->lock);
+	hk_lock(&heap->lock);
+	heap->busy = 1;
+	assert_int_equal(hak_malloc_trim(0), 0);
+	heap->busy = 0;
+	hk_unlock(&heap->lock);
+	sum();
+	assert_true(now.committed_bytes);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct CMUnitTest cases[] = {
@@ -371,6 +397,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(early_returns_have_names),
 		cmocka_unit_test(threads_past_their_end),
 		cmocka_unit_test(figures_may_be_asked_at_any_moment),
+		cmocka_unit_test(figures_in_a_handler),
 	};
 	return unit_main(argc, argv, cases, COUNT_OF(cases));
 }

@@ -5,6 +5,20 @@
 #include <string.h>
 #include <sys/resource.h>
 
+static unsigned looks;           /* at a SuperSlab's pages, by the allocator */
+static void (*meanwhile)(void); /* what happens before the kernel answers */
+
+unsigned __real_hk_os_resident_pages(uintptr_t where);
+unsigned __wrap_hk_os_resident_pages(uintptr_t where);
+
+unsigned __wrap_hk_os_resident_pages(uintptr_t where)
+{
+	looks++;
+	if (meanwhile)
+		meanwhile();
+	return __real_hk_os_resident_pages(where);
+}
+
 static void *take(unsigned count)
 {
 	bool zero;
@@ -139,17 +153,17 @@ static void starters_end_where_all_are_full(void **state)
 {
 	(void)state;
 	start_with_thp("HAKMEM_STARTER_MIB=48");
-	fill(6 * 32, HK_CHUNK_BYTES);
+	fill(5 * 32, HK_CHUNK_BYTES);
 	assert_int_equal(starters(), 24);
-	char *next = take(1);
-	assert_int_equal(hk_super_index(next), hk_stripe_first(0) + 6);
+	char *last = take(1);
+	assert_int_equal(hk_super_index(last), hk_stripe_first(0) + 5);
 	assert_int_equal(starters(), 6);
 	assert_int_equal(small_ones(), 6);
-	assert_true(is_advised(next));
-	assert_true(is_advised(next + ARENA_MIB(40))); /* what is reserved too */
-	assert_false(is_advised(next - ARENA_MIB(2)));
+	assert_false(is_advised(last));
+	assert_true(is_advised(last + ARENA_MIB(2)));
+	assert_true(is_advised(last + ARENA_MIB(2 * 18))); /* what is reserved too */
 	unit_audit();
-	fill(3 * 32, HK_CHUNK_BYTES);
+	fill(4 * 32, HK_CHUNK_BYTES);
 	assert_int_equal(starters(), 6);
 	assert_int_equal(small_ones() + POOL->count.promoted, 6);
 	assert_true(POOL->count.promoted || POOL->promote_misses); /* older ones follow */
@@ -164,7 +178,7 @@ static void large_blocks_are_no_hindrance(void **state)
 	start_with_thp("HAKMEM_STARTER_MIB=16");
 	take(1);
 	assert_non_null(hk_pool_span_alloc(POOL, 40, 1, &zero));
-	fill(5 * 32, HK_CHUNK_BYTES);
+	fill(4 * 32, HK_CHUNK_BYTES);
 	assert_int_equal(starters(), 4);
 	unit_audit();
 }
@@ -178,23 +192,115 @@ static void starters_go_on_where_pages_are_untouched(void **state)
 	assert_int_equal(small_ones(), 8);
 }
 
-/* A limit counts what is committed: whole SuperSlabs would be more than is needed, when the last one is taken again too. */
+/* Those that were taken of late count like the first. */
+static void starters_go_on_where_later_ones_are_untouched(void **state)
+{
+	(void)state;
+	start_with_thp("HAKMEM_STARTER_MIB=48");
+	fill(3 * 32, HK_CHUNK_BYTES);
+	fill(22 * 32, 1);
+	assert_int_equal(starters(), 24);
+}
+
+/* A heap whose size goes up and down at the same place asks the kernel once. */
+static void an_end_is_looked_for_once(void **state)
+{
+	(void)state;
+	start_with_thp("HAKMEM_STARTER_MIB=16");
+	fill(3 * 32, HK_CHUNK_BYTES / 4 * 3);
+	hk_pool_chunks_free(POOL, take(32), 32);
+	unsigned before = looks;
+	assert_int_equal(before, 4);
+	for (unsigned i = 0; i < 100; i++)
+		hk_pool_chunks_free(POOL, take(32), 32);
+	assert_int_equal(looks, before);
+}
+
+/* The same behind the starters, where these are not to be promoted. */
+static void starters_are_looked_at_for_new_ones_alone(void **state)
+{
+	(void)state;
+	start_with_thp("HAKMEM_STARTER_MIB=4");
+	fill(2 * 32, 1);
+	fill(32, 1);
+	hk_pool_chunks_free(POOL, take(32), 32);
+	unsigned before = looks;
+	for (unsigned i = 0; i < 100; i++)
+		hk_pool_chunks_free(POOL, take(32), 32);
+	assert_int_equal(looks, before);
+	fill(64 * 32, 1);
+	assert_true(looks <= 2 * 4); /* each so often at most */
+}
+
+static void fill_the_next(void)
+{
+	meanwhile = NULL;
+	fill(32, 1);
+}
+
+/* The lock is open while the kernel is asked. */
+static void others_take_starters_meanwhile(void **state)
+{
+	(void)state;
+	start_with_thp("HAKMEM_STARTER_MIB=16");
+	fill(3 * 32, HK_CHUNK_BYTES);
+	meanwhile = fill_the_next;
+	take(1);
+	assert_null(meanwhile);
+	assert_int_equal(starters(), 8);
+	assert_int_equal(small_ones(), hk_stripe_end(0) - hk_stripe_first(0)); /* committed so far */
+	unit_audit();
+}
+
+static void end_it_too(void)
+{
+	meanwhile = NULL;
+	assert_int_equal(hk_stripe_end_starters(0, ARENA_MIB(2 * 6)), 0);
+}
+
+static void others_end_the_starters_meanwhile(void **state)
+{
+	(void)state;
+	start_with_thp("HAKMEM_STARTER_MIB=64");
+	fill(7 * 32, HK_CHUNK_BYTES);
+	meanwhile = end_it_too;
+	fill(1, 1);
+	assert_null(meanwhile);
+	assert_int_equal(starters(), 6);
+	unit_audit();
+}
+
+/* Where what is committed counts, whole SuperSlabs would be more than is needed, when the last one is taken again too. */
+static void grow_by_steps(void)
+{
+	fill(3 * 32, HK_CHUNK_BYTES);
+	char *last = take(31), *rest = take(1);
+	assert_int_equal(hk_super_index(rest), hk_stripe_first(0) + 3);
+	hk_pool_chunks_free(POOL, rest, 1);
+	hk_pool_chunks_free(POOL, last, 31);
+	assert_int_equal(unit_super_of(last)->state, HK_SUPER_FREE);
+	assert_ptr_equal(take(31), last);
+	assert_int_equal(hk_region.stripe[0].committed_bytes, ARENA_MIB(8));
+	fill(32, HK_CHUNK_BYTES);
+	assert_int_equal(starters(), 8);
+	unit_audit();
+}
+
 static void starters_go_on_under_a_limit(void **state)
 {
 	struct rlimit limit = {1ul << 40, 1ul << 40};
 	(void)state;
 	assert_int_equal(setrlimit(RLIMIT_DATA, &limit), 0);
 	start_with_thp("HAKMEM_STARTER_MIB=16");
-	fill(4 * 32, HK_CHUNK_BYTES);
-	char *last = take(31), *rest = take(1);
-	assert_int_equal(hk_super_index(rest), hk_stripe_first(0) + 4);
-	hk_pool_chunks_free(POOL, rest, 1);
-	hk_pool_chunks_free(POOL, last, 31);
-	assert_int_equal(unit_super_of(last)->state, HK_SUPER_FREE);
-	assert_ptr_equal(take(31), last);
-	fill(32, HK_CHUNK_BYTES);
-	assert_int_equal(starters(), 8);
-	unit_audit();
+	grow_by_steps();
+}
+
+static void starters_go_on_where_memory_is_locked(void **state)
+{
+	(void)state;
+	start_with_thp("HAKMEM_STARTER_MIB=16");
+	hk_store(&hk_region.locked, true);
+	grow_by_steps();
 }
 
 /* One that is taken again has small pages behind it, which are in use. */
@@ -207,10 +313,25 @@ static void starters_in_use_are_not_cut_off(void **state)
 		memset(blocks[i] = take(1), 1, HK_CHUNK_BYTES / 4 * 3);
 	for (unsigned i = 0; i < COUNT_OF(blocks); i++)
 		memset(blocks[i], 1, HK_CHUNK_BYTES);
-	for (unsigned i = 4 * 32; i < 5 * 32; i++)
+	for (unsigned i = 3 * 32; i < 4 * 32; i++)
 		hk_pool_chunks_free(POOL, blocks[i], 1);
-	assert_int_equal(hk_super_index(take(1)), hk_stripe_first(0) + 4);
+	POOL->edge_asked = 0;
+	assert_int_equal(hk_super_index(take(1)), hk_stripe_first(0) + 3);
 	assert_int_equal(starters(), 8);
+	unit_audit();
+}
+
+/* It copies nothing. */
+static void a_child_ends_its_starters(void **state)
+{
+	(void)state;
+	start_with_thp("HAKMEM_STARTER_MIB=16");
+	fill(3 * 32, HK_CHUNK_BYTES);
+	unit_wipe();
+	assert_true(POOL->inherited);
+	fill(3 * 32, HK_CHUNK_BYTES);
+	assert_int_equal(starters(), 4);
+	assert_int_equal(POOL->count.promoted, 0);
 	unit_audit();
 }
 
@@ -224,8 +345,15 @@ int main(int argc, char **argv)
 		cmocka_unit_test(starters_end_where_all_are_full),
 		cmocka_unit_test(large_blocks_are_no_hindrance),
 		cmocka_unit_test(starters_go_on_where_pages_are_untouched),
+		cmocka_unit_test(starters_go_on_where_later_ones_are_untouched),
+		cmocka_unit_test(an_end_is_looked_for_once),
+		cmocka_unit_test(starters_are_looked_at_for_new_ones_alone),
+		cmocka_unit_test(others_take_starters_meanwhile),
+		cmocka_unit_test(others_end_the_starters_meanwhile),
 		cmocka_unit_test(starters_go_on_under_a_limit),
+		cmocka_unit_test(starters_go_on_where_memory_is_locked),
 		cmocka_unit_test(starters_in_use_are_not_cut_off),
+		cmocka_unit_test(a_child_ends_its_starters),
 	};
 	return unit_main(argc, argv, cases, COUNT_OF(cases));
 }

@@ -33,6 +33,7 @@ $(UNIT_MACHINE) $(UNIT_OUT)/table_test: UNIT_LDFLAGS += -Wl,--wrap=hk_os_read
 $(UNIT_MACHINE): UNIT_LDFLAGS += -Wl,--wrap=hk_os_folders
 # Calls of the kernel's in which something else happens.
 $(UNIT_OUT)/move_test: UNIT_LDFLAGS += -Wl,--wrap=hk_os_move
+$(UNIT_OUT)/promote_test: UNIT_LDFLAGS += -Wl,--wrap=hk_os_resident_pages
 $(UNIT_OUT)/arena_test: UNIT_LDFLAGS += -Wl,--wrap=hk_os_populate -Wl,--wrap=hk_os_hugetlb
 UNIT_SUPPORT := $(UNIT_OUT)/unit.o $(if $(filter tsan,$(VARIANT)),$(UNIT_OUT)/unit_tsan.o)
 UNIT_HAS_CMOCKA := $(shell printf '\043include <stdarg.h>\n\043include <stddef.h>\n\043include <stdint.h>\n\043include <setjmp.h>\n\043include <cmocka.h>\n' | $(CC) -x c -fsyntax-only - >/dev/null 2>&1 && echo yes)

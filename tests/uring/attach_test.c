@@ -221,14 +221,14 @@ static void test_many_rings(void)
 static void test_shared_table(void)
 {
 	struct io_uring ring;
-	hak_uring *a, *b;
+	hak_uring *a, *b, *c;
 	unsigned index;
 	char own[4096] __attribute__((aligned(4096))) = "";
 	struct iovec iov = {own, sizeof(own)};
 	__u64 tag = 0;
 	int fd = hk_file(MIB, NULL);
 	hak_arena *one = hk_arena(4 * MIB, 0, 0), *two = hk_arena(4 * MIB, 0, 0);
-	struct hak_uring_options first = {.size_bytes = sizeof(first), .first_buffer = 1, .buffers = 20};
+	struct hak_uring_options first = {.size_bytes = sizeof(first), .first_buffer = 1, .buffers = 20, .buffer_bytes = 2 * MIB};
 	struct hak_uring_options second = {sizeof(second), 11, 10, HAK_URING_TABLE_READY, 0};
 	hk_ring(&ring, 8, 0);
 	IS(hak_uring_attach(one, &ring, &second, &a), -ENXIO);
@@ -247,6 +247,17 @@ static void test_shared_table(void)
 	IS(hak_uring_buffer(a, q, 100, &index), 0);
 	CHECK(index == 1, "index %u", index);
 	IS(hak_uring_buffer(a, p, 100, &index), -EFAULT);
+	/* Slots are one arena's: the first one's end where the second one's begin. */
+	hak_arena *three = hk_arena(4 * MIB, 0, 0);
+	IS(hak_uring_attach(three, &ring, &second, &c), -EEXIST);
+	CHECK(strstr(hak_uring_message(), "slot 11"), "message: %s", hak_uring_message());
+	IS(hak_arena_destroy(three), 0);
+	void *large = hak_arena_alloc(one, 30 * MIB);
+	CHECK(large, "30 MiB");
+	IS(hak_uring_sync(a), -ENOSPC);
+	CHECK(stats(a).buffers == 10, "%llu buffers", (unsigned long long)stats(a).buffers);
+	round_trip(&ring, b, two, fd, 65536, 4);
+	hak_arena_free(one, large);
 	DETACH(a); /* who made the table goes first */
 	IS(hak_arena_destroy(one), 0);
 	round_trip(&ring, b, two, fd, 65536, 3);
