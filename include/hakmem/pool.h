@@ -80,8 +80,7 @@ struct hak_pool_cache {
 };
 
 /* The calling thread's cache: the same until the thread ends (destructors of pthread keys must not use it any more) or the
- * pool is destroyed. NULL: it has none, for the pool
- * was made with HAK_POOL_NO_CACHE, or no memory or place is left. */
+ * pool is destroyed. NULL: it has none, for the pool was made with HAK_POOL_NO_CACHE, or no memory or place is left. */
 struct hak_pool_cache *hak_pool_cache_mine(hak_pool *pool);
 
 /* As hak_pool_get and hak_pool_put. CACHE is what hak_pool_cache_mine returned in this thread; may be NULL. */

@@ -53,7 +53,8 @@ struct hak_uring_options {
 
 /* Registers what ARENA has with RING; the result is *OUT. -EINVAL: wrong size_bytes, flags, slots or arena, or a ring
  * with completions of two sizes; -EEXIST: a slot that another arena has; -EBUSY: the ring has a table
- * (HAK_URING_TABLE_READY), or something else watches the arena; -EAGAIN: beyond RLIMIT_MEMLOCK; -ENOMEM: no memory; -ENOSPC: more buffers than slots; else what the kernel says. */
+ * (HAK_URING_TABLE_READY), or something else watches the arena; -EAGAIN: beyond RLIMIT_MEMLOCK; -ENOMEM: no memory;
+ * -ENOSPC: more buffers than slots; else what the kernel says. */
 int hak_uring_attach(hak_arena *arena, struct io_uring *ring, const struct hak_uring_options *options,
 		     hak_uring **out);
 

@@ -122,11 +122,13 @@ HK_COLD static bool forms_are_theirs(void)
 	};
 	uint8_t whose = hk_load(&forms);
 	if (whose == UNKNOWN) {
+		struct hk_heap *pushed = hk_heap_own_begin(); /* as in cxx_function: in a static one none may be found */
 		whose = OURS;
 		for (unsigned i = 0; i < sizeof(base) / sizeof(base[0]); i++) {
 			const void *found = hk_os_symbol(base[i].name, false);
 			whose = found && found != base[i].own ? THEIRS : whose;
 		}
+		hk_heap_own_end(pushed);
 		hk_store(&forms, whose);
 	}
 	return whose == THEIRS;

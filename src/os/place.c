@@ -62,15 +62,14 @@ unsigned hk_os_cpu(void)
 			return (unsigned)cpu;
 	}
 	unsigned cpu = 0;
-	int saved = errno, rc = (int)syscall(SYS_getcpu, &cpu, NULL, NULL);
-	errno = saved; /* free comes by here */
-	return rc ? 0 : cpu;
+	hk_os_node_of_cpu(&cpu);
+	return cpu;
 }
 
 int hk_os_node_of_cpu(unsigned *cpu)
 {
 	unsigned node;
 	int saved = errno, rc = (int)syscall(SYS_getcpu, cpu, &node, NULL);
-	errno = saved;
+	errno = saved; /* free comes by here */
 	return rc ? -1 : (int)node;
 }

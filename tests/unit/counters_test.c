@@ -19,14 +19,6 @@
 static void *blocks[MOST];
 static struct hk_snapshot now;
 
-static struct hk_heap *begin(const char *options)
-{
-	unit_start(options);
-	struct hk_heap *heap = unit_heap();
-	unit_as(heap);
-	return heap;
-}
-
 static const struct hk_counters *sum(void)
 {
 	hk_snapshot(&now);
@@ -44,7 +36,7 @@ static void empty_bin(struct hk_heap *heap, unsigned c)
 static void first_block_of_a_class(void **state)
 {
 	(void)state;
-	struct hk_heap *heap = begin(NULL);
+	struct hk_heap *heap = unit_begin(NULL);
 	unit_take(blocks, 1, 64);
 	const struct hk_counters *n = sum();
 	assert_int_equal(n->refill_chunk, 1);
@@ -66,7 +58,7 @@ static void first_block_of_a_class(void **state)
 static void each_refill_stage(void **state)
 {
 	(void)state;
-	struct hk_heap *heap = begin(NO_STARTERS), *other = unit_heap();
+	struct hk_heap *heap = unit_begin(NO_STARTERS), *other = unit_heap();
 	enum { C = 31, N = 381, BYTES = 512 }; /* three slabs of 512 B blocks */
 	unit_take(blocks, N, BYTES);
 	empty_bin(heap, C);
@@ -103,7 +95,7 @@ static void each_refill_stage(void **state)
 static void another_partial_slab(void **state)
 {
 	(void)state;
-	struct hk_heap *heap = begin(NO_STARTERS);
+	struct hk_heap *heap = unit_begin(NO_STARTERS);
 	enum { C = 63, SLAB = 63 };
 	unit_take(blocks, 2 * SLAB + 10, 1024); /* the third slab is the last one used */
 	empty_bin(heap, C);
@@ -119,7 +111,7 @@ static void another_partial_slab(void **state)
 static void an_empty_slab_that_was_kept(void **state)
 {
 	(void)state;
-	struct hk_heap *heap = begin(NO_STARTERS);
+	struct hk_heap *heap = unit_begin(NO_STARTERS);
 	unit_take(blocks, 30, 1024);
 	heap->classes[63].last = NULL;
 	unit_give(blocks, 30);
@@ -142,7 +134,7 @@ static void shared_and_parked(void **state)
 	(void)state;
 	pthread_t t;
 	void *p;
-	begin(NO_STARTERS);
+	unit_begin(NO_STARTERS);
 	assert_int_equal(pthread_create(&t, NULL, take_one, &p), 0);
 	pthread_join(t, NULL);
 	assert_int_equal(sum()->refill_shared, 1);
@@ -237,7 +229,7 @@ static void bins_lose_nothing(void **state)
 static void spans_and_callocs(void **state)
 {
 	(void)state;
-	begin(NO_STARTERS);
+	unit_begin(NO_STARTERS);
 	void *p = hak_malloc(1000000), *q = hak_malloc(5000000);
 	q = hak_realloc(q, 6000000);
 	assert_int_equal(sum()->span_made, 2);
@@ -258,7 +250,7 @@ static void spans_and_callocs(void **state)
 static void what_failed_is_no_block(void **state)
 {
 	(void)state;
-	struct hk_heap *heap = begin(NO_STARTERS);
+	struct hk_heap *heap = unit_begin(NO_STARTERS);
 	void *p = hak_malloc(5000000);
 	for (unsigned i = 0; i < 5; i++)
 		assert_null(hak_malloc(1ul << 46));
@@ -277,7 +269,7 @@ static void arenas_are_not_counted(void **state)
 	struct hak_arena_options o = {.size_bytes = sizeof(o), .initial_bytes = 8 << 20};
 	hak_arena *arena;
 	(void)state;
-	begin(NO_STARTERS);
+	unit_begin(NO_STARTERS);
 	assert_int_equal(hak_arena_create(&o, &arena), 0);
 	struct hk_snapshot before = (sum(), now);
 	for (unsigned i = 0; i < 1000; i++)
@@ -300,7 +292,7 @@ static void arenas_are_not_counted(void **state)
 static void a_pool_that_is_locked(void **state)
 {
 	(void)state;
-	struct hk_heap *heap = begin(NO_STARTERS);
+	struct hk_heap *heap = unit_begin(NO_STARTERS);
 	hk_lock(&POOL->lock);
 	void *p = hak_malloc(3000), *q = hak_malloc(100);
 	hk_unlock(&POOL->lock);
@@ -311,7 +303,7 @@ static void a_pool_that_is_locked(void **state)
 static void early_returns_have_names(void **state)
 {
 	(void)state;
-	struct hk_heap *heap = begin(NO_STARTERS);
+	struct hk_heap *heap = unit_begin(NO_STARTERS);
 	void *p = hak_malloc(64);
 	volatile size_t beyond = (size_t)PTRDIFF_MAX + 1;
 	assert_null(hak_malloc(beyond));
@@ -332,7 +324,7 @@ static void early_returns_have_names(void **state)
 static void threads_past_their_end(void **state)
 {
 	(void)state;
-	begin(NO_STARTERS);
+	unit_begin(NO_STARTERS);
 	hak_free(hak_malloc(64));
 	unit_as(&hk_heap_dead);
 	void *p = hak_malloc(64);
@@ -347,7 +339,7 @@ static void figures_may_be_asked_at_any_moment(void **state)
 {
 	(void)state;
 	bool zero;
-	begin(NO_STARTERS);
+	unit_begin(NO_STARTERS);
 	void *p = hk_pool_chunks_alloc(POOL, 2, 1, HK_CODE_MEDIUM, &zero);
 	assert_non_null(p);
 	sum();
@@ -360,7 +352,7 @@ static void figures_in_a_handler(void **state)
 {
 	(void)state;
 	struct hk_node_figures figures;
-	struct hk_heap *heap = begin(NO_STARTERS);
+	struct hk_heap *heap = unit_begin(NO_STARTERS);
 	hak_free(hak_malloc(64));
 	alarm(20);
 	hk_lock(&POOL->lock);

@@ -14,11 +14,6 @@ static void *take(unsigned count, unsigned align, bool *zero)
 	return p;
 }
 
-static struct hk_super *super_of(const void *p)
-{
-	return hk_super_at(hk_super_index(p));
-}
-
 static void chunks_are_marked_and_taken_back(void **state)
 {
 	(void)state;
@@ -28,7 +23,7 @@ static void chunks_are_marked_and_taken_back(void **state)
 		for (unsigned count = 1; count < HK_SUPER_CHUNKS; count++) {
 			bool zero;
 			char *p = hk_pool_chunks_alloc(POOL, count, 1, kinds[k], &zero);
-			struct hk_super *s = super_of(p);
+			struct hk_super *s = unit_super_of(p);
 			unsigned first = hk_chunk_index(p);
 			assert_int_equal(s->state, HK_SUPER_CHUNKED);
 			assert_int_equal(s->free & hk_mask32(first, count), 0);
@@ -70,7 +65,7 @@ static void starters_grow_in_small_steps(void **state)
 	assert_int_equal(hk_region.stripe[0].committed_bytes, 0);
 	take(1, 1, NULL);
 	assert_int_equal(hk_region.stripe[0].committed_bytes, 256u << 10);
-	assert_true(super_of((void *)hk_region.base)->flags & HK_SUPER_SMALL);
+	assert_true(unit_super_of((void *)hk_region.base)->flags & HK_SUPER_SMALL);
 	for (unsigned i = 0; i < 4; i++)
 		take(1, 1, NULL);
 	assert_int_equal(hk_region.stripe[0].committed_bytes, 512u << 10);
@@ -94,7 +89,7 @@ static void large_ones_skip_the_starters(void **state)
 	char *large = hk_pool_span_alloc(POOL, 40, 1, &zero);
 	assert_int_equal(hk_super_index(large), first + 4);
 	assert_true(zero);
-	assert_false(super_of(large)->flags & HK_SUPER_SMALL);
+	assert_false(unit_super_of(large)->flags & HK_SUPER_SMALL);
 	hk_pool_span_free(POOL, large); /* warm now, in the middle of a word of the bitmap */
 	assert_int_equal(hk_super_index(hk_pool_span_alloc(POOL, 32, 1, &zero)), first + 4);
 	unit_audit();
